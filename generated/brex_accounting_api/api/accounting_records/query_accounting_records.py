@@ -1,0 +1,304 @@
+import datetime
+from typing import Any, cast
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.accounting_error_response import AccountingErrorResponse
+from ...models.accounting_records_response import AccountingRecordsResponse
+from ...models.query_accounting_records_review_status import (
+    QueryAccountingRecordsReviewStatus,
+)
+from ...models.query_accounting_records_source_type import (
+    QueryAccountingRecordsSourceType,
+)
+from ...types import UNSET, Response, Unset, read_answer
+
+
+def get_kwargs(
+    *,
+    ids: list[str] | Unset = UNSET,
+    review_status: QueryAccountingRecordsReviewStatus | Unset = UNSET,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    single_entry: bool | Unset = UNSET,
+    source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
+    updated_atgt: datetime.datetime | Unset = UNSET,
+) -> dict[str, Any]:
+    """What to send, as keyword arguments of `httpx.Client.request`."""
+
+    params: dict[str, Any] = {}
+
+    json_ids: list[str] | Unset = UNSET
+    if not isinstance(ids, Unset):
+        json_ids = ids
+
+    params["ids"] = json_ids
+
+    json_review_status: str | Unset = UNSET
+    if not isinstance(review_status, Unset):
+        json_review_status = review_status.value
+
+    params["review_status"] = json_review_status
+
+    params["limit"] = limit
+
+    params["cursor"] = cursor
+
+    params["single_entry"] = single_entry
+
+    json_source_type: str | Unset = UNSET
+    if not isinstance(source_type, Unset):
+        json_source_type = source_type.value
+
+    params["source_type"] = json_source_type
+
+    json_updated_atgt: str | Unset = UNSET
+    if not isinstance(updated_atgt, Unset):
+        json_updated_atgt = updated_atgt.isoformat()
+    params["updated_at[gt]"] = json_updated_atgt
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v3/accounting/records",
+        "params": params,
+    }
+
+    return _kwargs
+
+
+def parse_response(
+    *, response: httpx.Response, raise_on_unexpected_status: bool = True
+) -> AccountingErrorResponse | AccountingRecordsResponse | None:
+    """What an answer means. Raises errors.InvalidResponse where its body is not what the description says."""
+    if response.status_code == 200:
+        return cast(AccountingRecordsResponse, read_answer(AccountingRecordsResponse, response))
+
+    if response.status_code == 400:
+        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+
+    if response.status_code == 401:
+        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+
+    if response.status_code == 403:
+        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+
+    if response.status_code == 500:
+        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+
+    if raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[AccountingErrorResponse | AccountingRecordsResponse]:
+    return Response(
+        status_code=response.status_code,
+        content=response.content,
+        headers=response.headers,
+        parsed=parse_response(response=response, raise_on_unexpected_status=client.raise_on_unexpected_status),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient,
+    ids: list[str] | Unset = UNSET,
+    review_status: QueryAccountingRecordsReviewStatus | Unset = UNSET,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    single_entry: bool | Unset = UNSET,
+    source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
+    updated_atgt: datetime.datetime | Unset = UNSET,
+) -> Response[AccountingErrorResponse | AccountingRecordsResponse]:
+    """List accounting records
+
+     Returns one page of records; pass `next_cursor` back as `cursor` for the page after it. Webhooks
+    tell
+    sooner than polling does which records are ready. To poll bills, use `source_type=BILL` with
+    `updated_at[gt]`.
+
+    Args:
+        ids (list[str] | Unset):
+        review_status (QueryAccountingRecordsReviewStatus | Unset):
+        limit (int | Unset):  Default: 100.
+        cursor (str | Unset):
+        single_entry (bool | Unset):
+        source_type (QueryAccountingRecordsSourceType | Unset):
+        updated_atgt (datetime.datetime | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[AccountingErrorResponse | AccountingRecordsResponse]
+    """
+
+    kwargs = get_kwargs(
+        ids=ids,
+        review_status=review_status,
+        limit=limit,
+        cursor=cursor,
+        single_entry=single_entry,
+        source_type=source_type,
+        updated_atgt=updated_atgt,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    *,
+    client: AuthenticatedClient,
+    ids: list[str] | Unset = UNSET,
+    review_status: QueryAccountingRecordsReviewStatus | Unset = UNSET,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    single_entry: bool | Unset = UNSET,
+    source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
+    updated_atgt: datetime.datetime | Unset = UNSET,
+) -> AccountingErrorResponse | AccountingRecordsResponse | None:
+    """List accounting records
+
+     Returns one page of records; pass `next_cursor` back as `cursor` for the page after it. Webhooks
+    tell
+    sooner than polling does which records are ready. To poll bills, use `source_type=BILL` with
+    `updated_at[gt]`.
+
+    Args:
+        ids (list[str] | Unset):
+        review_status (QueryAccountingRecordsReviewStatus | Unset):
+        limit (int | Unset):  Default: 100.
+        cursor (str | Unset):
+        single_entry (bool | Unset):
+        source_type (QueryAccountingRecordsSourceType | Unset):
+        updated_atgt (datetime.datetime | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        AccountingErrorResponse | AccountingRecordsResponse
+    """
+
+    return sync_detailed(
+        client=client,
+        ids=ids,
+        review_status=review_status,
+        limit=limit,
+        cursor=cursor,
+        single_entry=single_entry,
+        source_type=source_type,
+        updated_atgt=updated_atgt,
+    ).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient,
+    ids: list[str] | Unset = UNSET,
+    review_status: QueryAccountingRecordsReviewStatus | Unset = UNSET,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    single_entry: bool | Unset = UNSET,
+    source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
+    updated_atgt: datetime.datetime | Unset = UNSET,
+) -> Response[AccountingErrorResponse | AccountingRecordsResponse]:
+    """List accounting records
+
+     Returns one page of records; pass `next_cursor` back as `cursor` for the page after it. Webhooks
+    tell
+    sooner than polling does which records are ready. To poll bills, use `source_type=BILL` with
+    `updated_at[gt]`.
+
+    Args:
+        ids (list[str] | Unset):
+        review_status (QueryAccountingRecordsReviewStatus | Unset):
+        limit (int | Unset):  Default: 100.
+        cursor (str | Unset):
+        single_entry (bool | Unset):
+        source_type (QueryAccountingRecordsSourceType | Unset):
+        updated_atgt (datetime.datetime | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[AccountingErrorResponse | AccountingRecordsResponse]
+    """
+
+    kwargs = get_kwargs(
+        ids=ids,
+        review_status=review_status,
+        limit=limit,
+        cursor=cursor,
+        single_entry=single_entry,
+        source_type=source_type,
+        updated_atgt=updated_atgt,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient,
+    ids: list[str] | Unset = UNSET,
+    review_status: QueryAccountingRecordsReviewStatus | Unset = UNSET,
+    limit: int | Unset = 100,
+    cursor: str | Unset = UNSET,
+    single_entry: bool | Unset = UNSET,
+    source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
+    updated_atgt: datetime.datetime | Unset = UNSET,
+) -> AccountingErrorResponse | AccountingRecordsResponse | None:
+    """List accounting records
+
+     Returns one page of records; pass `next_cursor` back as `cursor` for the page after it. Webhooks
+    tell
+    sooner than polling does which records are ready. To poll bills, use `source_type=BILL` with
+    `updated_at[gt]`.
+
+    Args:
+        ids (list[str] | Unset):
+        review_status (QueryAccountingRecordsReviewStatus | Unset):
+        limit (int | Unset):  Default: 100.
+        cursor (str | Unset):
+        single_entry (bool | Unset):
+        source_type (QueryAccountingRecordsSourceType | Unset):
+        updated_atgt (datetime.datetime | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        AccountingErrorResponse | AccountingRecordsResponse
+    """
+
+    return (
+        await asyncio_detailed(
+            client=client,
+            ids=ids,
+            review_status=review_status,
+            limit=limit,
+            cursor=cursor,
+            single_entry=single_entry,
+            source_type=source_type,
+            updated_atgt=updated_atgt,
+        )
+    ).parsed

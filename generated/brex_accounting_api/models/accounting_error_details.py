@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from ..types import Model
+
+
+class AccountingErrorDetails(Model, kw_only=True):
+    """The ids and values an error is about. Which of them are present depends on the error code, and Brex
+    may send others that are not listed here.
+
+    Attributes:
+        existing_integration_id: The integration that is active now
+        existing_vendor: The vendor of the integration that is active now
+        requested_vendor: The vendor of the integration that was asked for
+        integration_id: The integration the request named
+        current_status: The status of the integration the request named
+        duplicate_accounting_record_ids: Records named more than once in the request
+        not_ready_for_export_accounting_record_ids: Records whose review status is not READY_FOR_EXPORT
+        not_found_export_entry_source_ids: Records that Brex does not know
+        existing_vendor_account_id: The account in the accounting system that the active integration has
+        requested_vendor_account_id: The account in the accounting system that the request asked for
+    """
+
+    existing_integration_id: str | None = None
+    existing_vendor: str | None = None
+    requested_vendor: str | None = None
+    integration_id: str | None = None
+    current_status: str | None = None
+    duplicate_accounting_record_ids: list[str] | None = None
+    not_ready_for_export_accounting_record_ids: list[str] | None = None
+    not_found_export_entry_source_ids: list[str] | None = None
+    existing_vendor_account_id: str | None = None
+    requested_vendor_account_id: str | None = None

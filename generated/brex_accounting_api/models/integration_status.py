@@ -1,0 +1,6 @@
+from ..types import OpenStrEnum
+
+
+class IntegrationStatus(OpenStrEnum):
+    ACTIVE = "ACTIVE"
+    DISABLED = "DISABLED"

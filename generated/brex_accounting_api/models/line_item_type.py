@@ -1,0 +1,6 @@
+from ..types import OpenStrEnum
+
+
+class LineItemType(OpenStrEnum):
+    CREDIT = "CREDIT"
+    DEBIT = "DEBIT"

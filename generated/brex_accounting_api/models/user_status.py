@@ -1,0 +1,11 @@
+from ..types import OpenStrEnum
+
+
+class UserStatus(OpenStrEnum):
+    ACTIVE = "ACTIVE"
+    ARCHIVED = "ARCHIVED"
+    DELETED = "DELETED"
+    DISABLED = "DISABLED"
+    INACTIVE = "INACTIVE"
+    INVITED = "INVITED"
+    PENDING_ACTIVATION = "PENDING_ACTIVATION"

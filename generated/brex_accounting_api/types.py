@@ -1,0 +1,238 @@
+"""Shared types, and the reading and writing of models."""
+
+import datetime
+from collections.abc import Mapping, MutableMapping
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from functools import lru_cache
+from types import GenericAlias
+from typing import (
+    IO,
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    BinaryIO,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+    get_args,
+)
+
+import httpx
+import msgspec
+from attrs import define
+
+from .errors import InvalidResponse
+
+
+class Unset:
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+UNSET: Unset = Unset()
+
+# The types that `httpx.Client(files=)` accepts.
+FileContent = IO[bytes] | bytes | str
+FileTypes = (
+    # (filename, file (or bytes), content_type)
+    tuple[str | None, FileContent, str | None]
+    # (filename, file (or bytes), content_type, headers)
+    | tuple[str | None, FileContent, str | None, Mapping[str, str]]
+)
+RequestFiles = list[tuple[str, FileTypes]]
+
+
+@define
+class File:
+    """Contains information for file uploads"""
+
+    payload: BinaryIO
+    file_name: str | None = None
+    mime_type: str | None = None
+
+    def to_tuple(self) -> FileTypes:
+        """Return a tuple representation that httpx will accept for multipart/form-data"""
+        return self.file_name, self.payload, self.mime_type
+
+
+T = TypeVar("T")
+
+
+@define
+class Response(Generic[T]):
+    """A response from an endpoint"""
+
+    status_code: int
+    content: bytes
+    headers: MutableMapping[str, str]
+    parsed: T | None
+
+
+AwareDatetime = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
+"""A date and time with its offset: RFC 3339 asks for one, and a time without one could mean any hour of a day."""
+
+
+class OpenStrEnum(StrEnum):
+    """An enum that keeps the values it does not know: they equal, hash and print as their wire string."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member
+
+
+class OpenIntEnum(IntEnum):
+    """An enum that keeps the values it does not know: they equal and hash as their number."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, int):
+            return None
+        member = int.__new__(cls, value)
+        member._name_, member._value_ = str(value), value
+        return member
+
+
+if TYPE_CHECKING:
+    from typing import Union as OneOf
+else:
+
+    class _AnyInstance(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return True
+
+    class OneOf(metaclass=_AnyInstance):
+        """A choice between models, read as the first one that fits."""
+
+        def __class_getitem__(cls, models: tuple[type, ...]) -> GenericAlias:
+            return GenericAlias(cls, models)
+
+
+class Model(msgspec.Struct, dict=True):
+    """What every model can do."""
+
+    @property
+    def additional_properties(self) -> dict[str, Any]:
+        """Properties that the description does not know, as they came; they are sent along, and not compared."""
+        return self.__dict__
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Read a model from what `json.loads` gives. Raises ValueError that says where it does not fit."""
+        model: Self = decode(cls, encode(src_dict))
+        return model
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `json.dumps` takes, with the names on the wire; numbers with a fraction are Decimals."""
+        properties: dict[str, Any] = to_builtins(self)
+        return properties
+
+    def __copy__(self) -> Self:
+        twin = msgspec.structs.replace(self)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__()[:2], dict(self.__dict__)
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_untyped = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def encode(value: Any) -> bytes:
+    """Write a model, or anything of models, as JSON: a Decimal with exactly its digits, what is None or unset left out."""
+    return _encoder.encode(to_builtins(value))
+
+
+def decode(kind: Any, content: bytes) -> Any:
+    """Read JSON as a model, or anything of models.
+
+    Exact (a number is a Decimal of its literal digits), and lenient only where nothing is lost (7.0 is the integer 7).
+    Raises ValueError that says where and why the content does not fit, never what it holds.
+    """
+    try:
+        value = decoder(kind).decode(content)
+        _keep_unknown(value, _untyped.decode(content))
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    return value
+
+
+def read_answer(kind: Any, response: httpx.Response) -> Any:
+    """Read the JSON of an answer. Raises InvalidResponse where it does not fit."""
+    try:
+        return decode(kind, response.content)
+    except ValueError as error:
+        reason = str(error)
+    raise InvalidResponse(response.status_code, response.content, reason)
+
+
+@lru_cache(maxsize=None)
+def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
+    """The decoder behind `decode`, for those who want its speed and can do without the unknown properties."""
+    return msgspec.json.Decoder(kind, strict=False, dec_hook=_read_one_of, float_hook=Decimal)
+
+
+def to_builtins(value: Any) -> Any:
+    if isinstance(value, Model):
+        fields = msgspec.structs.fields(value)
+        known = {field.encode_name: getattr(value, field.name) for field in fields}
+        required = {field.encode_name for field in fields if field.required}
+        return value.additional_properties | {
+            name: to_builtins(item) for name, item in known.items() if item is not None or name in required
+        }
+    if isinstance(value, Mapping):
+        return {name: to_builtins(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_builtins(item) for item in value]
+    if isinstance(value, (Decimal, float)):
+        return value
+    return msgspec.to_builtins(value)
+
+
+def _keep_unknown(value: Any, source: Any) -> None:
+    if isinstance(value, Model) and isinstance(source, dict):
+        known = {field.encode_name: field.name for field in msgspec.structs.fields(value)}
+        for name, item in source.items():
+            if name in known:
+                _keep_unknown(getattr(value, known[name]), item)
+            else:
+                value.additional_properties[name] = item
+    elif isinstance(value, list) and isinstance(source, list):
+        for inner, item in zip(value, source, strict=True):
+            _keep_unknown(inner, item)
+
+
+def _read_one_of(kind: Any, source: Any) -> Any:
+    reasons = []
+    for model in get_args(kind):
+        try:
+            return model.from_dict(source)
+        except ValueError as error:
+            reasons.append(f"{model.__name__}: {error}")
+    raise ValueError("; ".join(reasons))
+
+
+__all__ = [
+    "UNSET",
+    "AwareDatetime",
+    "File",
+    "FileTypes",
+    "Model",
+    "OneOf",
+    "OpenIntEnum",
+    "OpenStrEnum",
+    "RequestFiles",
+    "Response",
+    "Unset",
+    "decode",
+    "decoder",
+    "encode",
+    "read_answer",
+]
