@@ -29,10 +29,9 @@ def get_kwargs(
     return _kwargs
 
 
-def parse_response(
-    *, response: httpx.Response, raise_on_unexpected_status: bool = True
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
 ) -> AccountingErrorResponse | Integration | None:
-    """What an answer means. Raises errors.InvalidResponse where its body is not what the description says."""
     if response.status_code == 200:
         return cast(Integration, read_answer(Integration, response))
 
@@ -51,7 +50,7 @@ def parse_response(
     if response.status_code == 500:
         return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
 
-    if raise_on_unexpected_status:
+    if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     else:
         return None
@@ -64,7 +63,7 @@ def _build_response(
         status_code=response.status_code,
         content=response.content,
         headers=response.headers,
-        parsed=parse_response(response=response, raise_on_unexpected_status=client.raise_on_unexpected_status),
+        parsed=_parse_response(client=client, response=response),
     )
 
 

@@ -1,0 +1,73 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+BIN = .venv/bin
+
+.PHONY: help demo test lint types unit wheel regen check-generated bench lock format clean
+
+help:
+	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
+	@echo "make test             everything that CI runs"
+	@echo "make regen            generate the client from openapi/ again"
+	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
+	@echo "make bench            measure the cost of a call and of the import"
+	@echo "make format           format the code and fix what ruff can"
+	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
+
+demo: .venv/made-for-demo
+	@$(BIN)/python examples/demo.py
+
+test: lint types check-generated unit wheel
+
+lint: .venv/made-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/made-for-tests
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+unit: .venv/made-for-tests
+	$(BIN)/python -m pytest
+
+check-generated:
+	scripts/check_generated.sh
+
+wheel: .venv/made-for-tests
+	scripts/check_wheel.sh
+
+regen:
+	scripts/regen.sh
+
+bench: .venv/made-for-tests
+	$(BIN)/python benchmarks/run.py
+
+format: .venv/made-for-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Hashes and names only: a lock must not say where it was downloaded from.
+LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+lock:
+	$(LOCK) pyproject.toml --extra sandbox --group demo -o requirements/demo.txt
+	$(LOCK) pyproject.toml --extra sandbox --group dev -o requirements/dev.txt
+	$(LOCK) requirements/generator.in -o requirements/generator.txt
+
+clean:
+	rm -rf .venv .venv-generator build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: install it, or say where it is with make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Making .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+
+.venv/made-for-demo: requirements/demo.txt pyproject.toml | .venv/bin/python
+	@echo "Installing what the demo needs"
+	@$(PIP) --require-hashes -r requirements/demo.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/made-for-tests: requirements/dev.txt .venv/made-for-demo
+	@echo "Installing what the tests need"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,69 @@
+"""Checks of what callers pass in, before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from typing import NoReturn
+
+from .errors import ConfigurationError
+
+VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+def refuse(text: str) -> NoReturn:
+    raise ConfigurationError(text)
+
+
+def check_text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        refuse(f"{name} must be a string, not {type(value).__name__}.")
+    if not value.strip():
+        refuse(f"{name} is empty: pass a value.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        refuse(f"{name} holds a character that is not Unicode text (a lone surrogate).")
+    return value
+
+
+def check_id(value: object, name: str) -> str:
+    """Check an id that becomes a segment of the path: "." and ".." survive quoting and would lead to another path."""
+    text = check_text(value, name)
+    if text in {".", ".."}:
+        refuse(f"{name} is {text!r}, which is no id: pass the id that Brex gave.")
+    return text
+
+
+def check_idempotency_key(value: object) -> str:
+    """Check a caller's Idempotency-Key, or make one (a UUIDv4, as Brex recommends)."""
+    if value is None:
+        return str(uuid.uuid4())
+    if not isinstance(value, str) or not PRINTABLE_ASCII.fullmatch(value):
+        refuse("idempotency_key must be a string of 1 to 255 printable ASCII characters.")
+    return value
+
+
+def check_positive(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+        refuse(f"{name} must be a positive, finite number.")
+    return float(value)
+
+
+def check_not_negative(value: object, name: str) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else check_positive(value, name)
+
+
+def check_count(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        refuse(f"{name} must be a whole number of at least 1.")
+    return value
+
+
+def check_token(value: object, name: str) -> str:
+    """Check a bearer token without ever showing it."""
+    if not isinstance(value, str) or not VISIBLE_ASCII.fullmatch(value):
+        refuse(f"{name} must be a string of visible ASCII characters: no spaces, no line breaks, not empty.")
+    return value

@@ -1,0 +1,216 @@
+"""The call engine: every call ends in a known outcome.
+
+A call goes through the gate and the limiter, takes a token, sends, and is judged; then it succeeds, raises, or waits
+and goes round again. What the answers mean is decided in `_verdict`; here is only the going round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import inf
+from typing import Any, NoReturn, TypeVar
+
+from . import errors
+from ._answers import Answer
+from ._arguments import check_idempotency_key
+from ._clock import Clock, Deadline
+from ._failure import make_error
+from ._limits import RateLimiter
+from ._network import Network, Slot, Timeout
+from ._retry import RetryPolicy, RetryQuota
+from ._verdict import Operation, Retry, Verdict, judge
+from ._version import __version__
+from .auth import Authorizer
+
+T = TypeVar("T")
+
+logger = logging.getLogger("brex_accounting")
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": f"brex-accounting/{__version__}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a call, as `on_attempt` receives it, after the attempt."""
+
+    operation: str
+    """The operation's id in the API's description."""
+    number: int
+    """From 1, in the order of sending."""
+    status: int | None
+    """The HTTP status, where an answer came."""
+    error: str | None
+    """The name of the error that this attempt alone would raise; None for a success."""
+    seconds: float
+    """From the request's start to the end of its answer."""
+    retry_in: float | None
+    """Seconds until the next attempt; None when this was the last."""
+    idempotency_key: str | None
+    trace_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a client and its views have in common."""
+
+    network: Network
+    auth: Authorizer
+    limiter: RateLimiter
+    quota: RetryQuota
+    clock: Clock
+    on_attempt: Callable[[Attempt], None] | None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a call has come."""
+
+    operation: Operation[Any]
+    request: Mapping[str, Any]
+    key: str | None
+    deadline: Deadline
+    attempts: int = 0
+    retries: int = 0
+    doubt: bool = False
+    replayed: bool = False
+    asked_again: bool = False
+    cost: int = 0
+
+
+class Engine:
+    """Runs calls, with the options of one client or of one view of it."""
+
+    def __init__(self, shared: Shared, timeout: Timeout, retry: RetryPolicy) -> None:
+        self.shared = shared
+        self._timeout = timeout
+        self._retry = retry
+
+    def with_options(self, timeout: Timeout | None, retry: RetryPolicy | None) -> Engine:
+        return Engine(self.shared, timeout or self._timeout, retry or self._retry)
+
+    def deadline(self) -> Deadline:
+        """Make a deadline for calls that share one."""
+        return Deadline(self._retry.deadline, self.shared.clock)
+
+    async def call(
+        self,
+        operation: Operation[T],
+        request: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> T:
+        """Run a call to its end. Raises BrexError."""
+        key = None if operation.safe else check_idempotency_key(idempotency_key)
+        call = _Progress(operation, request, key, deadline or self.deadline())
+        while True:
+            slot = await self._admit(call.deadline)
+            if slot is None:
+                self._give_up(call, _OUT_OF_TIME)
+            try:
+                verdict, seconds, replay = await self._attempt(call, slot)
+            finally:
+                self.shared.limiter.release()
+                slot.release()
+            call.doubt = call.doubt or verdict.doubt
+            if verdict.error is None:
+                self.shared.quota.give_back(call.cost or RetryQuota.CLEAN_SUCCESS)
+                self._tell(call, verdict, seconds, None)
+                return verdict.value  # type: ignore[no-any-return]  # of the operation's type
+            wait = 0.0 if replay else self._wait_before_retry(call, verdict)
+            self._tell(call, verdict, seconds, wait)
+            if wait is None:
+                self._give_up(call, verdict)
+            if not replay:
+                await self.shared.clock.sleep(wait)
+
+    async def _admit(self, deadline: Deadline) -> Slot | None:
+        """Wait for a slot and for the limiter; None when the deadline passed meanwhile."""
+        slot: Slot | None = None
+        remaining = deadline.remaining()
+        try:
+            async with asyncio.timeout(None if remaining == inf else remaining):
+                slot = await self.shared.network.acquire()
+                await self.shared.limiter.acquire()
+        except BaseException as error:
+            if slot is not None:
+                slot.release()
+            if isinstance(error, TimeoutError):
+                return None
+            raise
+        return slot
+
+    async def _attempt(self, call: _Progress, slot: Slot) -> tuple[Verdict[Any], float, bool]:
+        """Send once. The flag says that the token was refused and that there is another one to replay with."""
+        shared = self.shared
+        call.deadline.start()
+        began = shared.clock.monotonic()
+        remaining = call.deadline.remaining()
+        if remaining <= 0:
+            return _OUT_OF_TIME, 0.0, False
+        token = await shared.auth.token()
+        headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
+        if call.key is not None:
+            headers["Idempotency-Key"] = call.key
+        call.attempts += 1
+        came = await shared.network.exchange(slot, call.request, headers, self._timeout.within(remaining))
+        seconds = shared.clock.monotonic() - began
+        if isinstance(came, Answer) and came.status >= HTTPStatus.MULTIPLE_CHOICES:
+            came = came.without(token)
+        verdict = judge(call.operation, came, doubt=call.doubt, now=shared.clock.wall())
+        replay = verdict.status == HTTPStatus.UNAUTHORIZED and not call.replayed and await shared.auth.rejected(token)
+        call.replayed = call.replayed or replay
+        return verdict, seconds, replay
+
+    def _wait_before_retry(self, call: _Progress, verdict: Verdict[Any]) -> float | None:
+        """Seconds to wait before another attempt, or None: there is none. Draws on the quota."""
+        policy, shared, after = self._retry, self.shared, verdict.retry_after
+        throttled = verdict.retry is Retry.THROTTLED
+        if verdict.retry is Retry.NO:
+            return None
+        wait = policy.backoff(call.retries, shared.clock)
+        if after is not None:
+            if after > policy.max_retry_after:
+                return None
+            if throttled:
+                shared.limiter.pause(after)
+            wait = max(wait, after)
+        if call.attempts - call.replayed >= policy.max_attempts or (verdict.retry is Retry.ONCE and call.asked_again):
+            return None
+        cost = RetryQuota.THROTTLED_COST if throttled else RetryQuota.RETRY_COST
+        if wait >= call.deadline.remaining() or not shared.quota.draw(cost):
+            return None
+        call.cost = cost
+        call.retries += 1
+        call.asked_again = verdict.retry is Retry.ONCE
+        return wait
+
+    def _tell(self, call: _Progress, verdict: Verdict[Any], seconds: float, wait: float | None) -> None:
+        name, number = call.operation.name, call.attempts
+        error = None if verdict.error is None else verdict.error.__name__
+        came = verdict.status if verdict.status is not None else error
+        logger.debug("%s attempt %d: %s in %.3f s", name, number, came, seconds)
+        if wait is not None:
+            logger.info("%s: attempt %d came to %s, the next one is in %.3f s", name, number, came, wait)
+        if self.shared.on_attempt is not None:
+            attempt = Attempt(name, number, verdict.status, error, seconds, wait, call.key, verdict.trace_id)
+            try:
+                self.shared.on_attempt(attempt)
+            except Exception:  # a broken hook must not cost the caller the outcome of the call
+                logger.warning("on_attempt raised, which is ignored", exc_info=True)
+
+    @staticmethod
+    def _give_up(call: _Progress, verdict: Verdict[Any]) -> NoReturn:
+        """Raise the call's error from a frame that never saw the token."""
+        raise make_error(call.operation, verdict, attempts=call.attempts, key=call.key, doubt=call.doubt)
+
+
+_OUT_OF_TIME: Verdict[Any] = Verdict(error=errors.CallTimeoutError, text="the deadline has passed")

@@ -1,0 +1,62 @@
+"""When to try again, how long to wait, and when an outage makes trying again useless."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._arguments import check_count, check_not_negative, check_positive
+from ._clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How far a call goes before it gives up. All times are seconds.
+
+    Raises ConfigurationError for values that make no sense.
+    """
+
+    max_attempts: int = 4
+    """Requests for one call, the first included."""
+    deadline: float = 120.0
+    """The whole call, from the moment its first attempt is let through: tokens, attempts, waits."""
+    initial_backoff: float = 0.5
+    """The wait before retry n is drawn between 0 and min(max_backoff, initial_backoff * 2**n)."""
+    max_backoff: float = 8.0
+    max_retry_after: float = 60.0
+    """A Retry-After above this is not waited for: the call fails at once and carries it as `retry_after`."""
+
+    def __post_init__(self) -> None:
+        check_count(self.max_attempts, "max_attempts")
+        check_positive(self.deadline, "deadline")
+        for name in ("initial_backoff", "max_backoff", "max_retry_after"):
+            check_not_negative(getattr(self, name), name)
+
+    @classmethod
+    def none(cls) -> RetryPolicy:
+        """One attempt, no retry."""
+        return cls(max_attempts=1)
+
+    def backoff(self, retries: int, clock: Clock) -> float:
+        """Full jitter: with every client waiting at random, they do not come back all at once."""
+        return clock.uniform(0.0, min(self.max_backoff, self.initial_backoff * 2.0 ** min(retries, 64)))
+
+
+class RetryQuota:
+    """A bucket that retries draw on and successes refill, so that an outage is not multiplied (as in botocore)."""
+
+    CAPACITY = 500
+    RETRY_COST = 14
+    THROTTLED_COST = 5
+    CLEAN_SUCCESS = 1
+
+    def __init__(self) -> None:
+        self.left = self.CAPACITY
+
+    def draw(self, cost: int) -> bool:
+        if cost > self.left:
+            return False
+        self.left -= cost
+        return True
+
+    def give_back(self, amount: int) -> None:
+        self.left = min(self.CAPACITY, self.left + amount)

@@ -1,0 +1,181 @@
+"""What a call can raise.
+
+Every error is a `BrexError`. Its `outcome` says what the call did to the books: `NOT_APPLIED`, nothing was changed, or
+`UNKNOWN`, something may have been.
+
+    BrexError
+    ├── ConfigurationError              wrong arguments or environment; nothing was sent
+    ├── ConnectionFailedError           no answer: refused, reset, name not found, TLS
+    ├── CallTimeoutError                no answer in time
+    ├── InvalidResponseError            an answer that cannot be understood
+    └── APIError                        the API said no
+        ├── BadRequestError             400
+        ├── UnauthorizedError           401
+        ├── ForbiddenError              403
+        ├── NotFoundError               404
+        ├── ConflictError               409
+        │   ├── IntegrationExistsError
+        │   ├── VendorAccountMismatchError
+        │   └── IntegrationNotActiveError
+        ├── UnprocessableError          422
+        │   ├── DuplicateRecordsError
+        │   └── RecordsNotReadyError
+        ├── RateLimitedError            429
+        └── ServerError                 5xx
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+
+class Outcome(Enum):
+    """What a call that raised did."""
+
+    NOT_APPLIED = "not_applied"
+    """It changed nothing."""
+    UNKNOWN = "unknown"
+    """It may have changed something."""
+
+
+class BrexError(Exception):
+    """The root of all errors of this package.
+
+    Every attribute can be given by its name when an error is made. Errors pickle, and hold no request, no header and
+    no secret.
+    """
+
+    outcome: Outcome = Outcome.NOT_APPLIED
+    """What this call did. Reads change nothing, so theirs is always NOT_APPLIED."""
+    operation: str | None = None
+    """The operation's id in the API's description, such as ``createIntegration``."""
+    attempts: int = 0
+    """How many requests were sent, a replay after a 401 included."""
+    idempotency_key: str | None = None
+    """The Idempotency-Key of the call, to repeat it with; None for reads."""
+    disconnected_integration_id: str | None = None
+    """The integration that `ensure(replace=True)` had disconnected before this happened."""
+
+    def __init__(self, text: str = "", **attributes: Any) -> None:
+        super().__init__(text)
+        for name in attributes:
+            if not hasattr(type(self), name):
+                message = f"{type(self).__name__} has no attribute {name!r}"
+                raise TypeError(message)
+        self.__dict__.update(attributes)
+
+
+class ConfigurationError(BrexError):
+    """Wrong arguments or a wrong environment; nothing was sent."""
+
+
+class ConnectionFailedError(BrexError):
+    """There was no answer: refused, reset, name not found, TLS."""
+
+
+class CallTimeoutError(BrexError):
+    """There was no answer in time: an attempt's timeout on the last attempt, or the call's deadline."""
+
+
+class InvalidResponseError(BrexError):
+    """There was an answer, and it cannot be understood: HTML, cut short, of another shape, a redirect."""
+
+    status: int | None = None
+    """The HTTP status of that answer."""
+    content_type: str | None = None
+    """Its Content-Type."""
+    length: int | None = None
+    """How many bytes of its body arrived (after decompression)."""
+    trace_id: str | None = None
+    """Brex's X-Brex-Trace-Id; their support asks for it."""
+
+
+class APIError(BrexError):
+    """The API said no."""
+
+    status: int = 0
+    """The HTTP status."""
+    error_code: str | None = None
+    """The API's code as it came, also one that the description does not list; the gateway's `code` or `type`."""
+    message: str = ""
+    """The API's own words."""
+    details: dict[str, Any] = {}  # noqa: RUF012 - each error gets its own, below
+    """What the API said beside it, as it came."""
+    trace_id: str | None = None
+    """Brex's X-Brex-Trace-Id; their support asks for it."""
+    retry_after: float | None = None
+    """Seconds to wait, where the API said how long."""
+
+    def __init__(self, text: str = "", **attributes: Any) -> None:
+        super().__init__(text, **{"details": {}} | attributes)
+
+
+class BadRequestError(APIError):
+    """400: the request is malformed or incomplete."""
+
+
+class UnauthorizedError(APIError):
+    """401: the token is missing, expired, revoked, or (Brex does that too) lacks a permission."""
+
+
+class ForbiddenError(APIError):
+    """403: the token lacks the scope that the operation needs."""
+
+
+class NotFoundError(APIError):
+    """404: there is no such integration or record."""
+
+    record_ids: tuple[str, ...] = ()
+    """The unknown record ids, where the API named them."""
+
+
+class ConflictError(APIError):
+    """409: the request conflicts with the state of the account."""
+
+
+class IntegrationExistsError(ConflictError):
+    """409 ACTIVE_INTEGRATION_EXISTS: another integration is active, and an account has at most one."""
+
+    existing_integration_id: str | None = None
+    existing_vendor: str | None = None
+    requested_vendor: str | None = None
+
+
+class VendorAccountMismatchError(ConflictError):
+    """409 VENDOR_ACCOUNT_ID_MISMATCH: the active integration is of this vendor, with another vendor account."""
+
+    existing_integration_id: str | None = None
+    existing_vendor_account_id: str | None = None
+    requested_vendor_account_id: str | None = None
+
+
+class IntegrationNotActiveError(ConflictError):
+    """409 INTEGRATION_NOT_ACTIVE: only an active integration can be disconnected."""
+
+    integration_id: str | None = None
+    current_status: str | None = None
+
+
+class UnprocessableError(APIError):
+    """422: the request is well formed, and its content is refused."""
+
+
+class DuplicateRecordsError(UnprocessableError):
+    """422 DUPLICATE_ACCOUNTING_RECORD_IDS: a record stands in the report more than once."""
+
+    record_ids: tuple[str, ...] = ()
+
+
+class RecordsNotReadyError(UnprocessableError):
+    """422 ACCOUNTING_RECORD_NOT_READY_FOR_EXPORT: some records have left READY_FOR_EXPORT, or never were there."""
+
+    record_ids: tuple[str, ...] = ()
+
+
+class RateLimitedError(APIError):
+    """429: more than 1,000 requests in 60 seconds for the client id and account."""
+
+
+class ServerError(APIError):
+    """5xx, 520 and other unregistered numbers included."""
