@@ -1,0 +1,183 @@
+"""The ASGI application: reads a request whole, asks the gateway, and lets faults befall the answer."""
+
+import json
+import secrets
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ._faults import Fault, FaultQueue, fault_from_json
+from ._gateway import INTEGRATION_WRITE, Call, Gateway, Route, find_route, not_routed
+from ._requests import parse_json
+from ._wire import Reply, error
+
+TRACE_ID: Final = "X-Brex-Trace-Id"
+# A long run's log keeps the latest.
+_REQUESTS_LOGGED: Final = 100_000
+# Brex has no scope for this; the read-only token is not to have it.
+_CONTROL_SCOPES: Final = frozenset({INTEGRATION_WRITE})
+_CONTROLS: Final = {"/_sandbox/faults": {"POST", "DELETE"}, "/_sandbox/requests": {"GET"}}
+
+
+class Connection(Protocol):
+    """What a server can do to a connection; it is found in scope["state"]["connection"]."""
+
+    def reset(self) -> None:
+        """Break the connection at once; what was not yet sent is lost."""
+
+    def close(self) -> None:
+        """Close the connection after what was sent."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, at most until the server stops."""
+
+
+@dataclass(slots=True)
+class ReceivedRequest:
+    """A line of the log. `status` stays None while there is no answer, and after a reset."""
+
+    method: str
+    path: str
+    query: str
+    idempotency_key: str | None
+    status: int | None = None
+
+
+class App:
+    """The sandbox as an ASGI application."""
+
+    def __init__(self, gateway: Gateway, faults: FaultQueue) -> None:
+        self.faults = faults
+        self.requests: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_LOGGED)
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
+        call = Call(
+            method=request.method,
+            path=scope["raw_path"].decode("latin-1"),
+            query=scope["query_string"].decode("latin-1"),
+            body=body,
+            content_type=request.headers.get("Content-Type"),
+            idempotency_key=request.headers.get("Idempotency-Key"),
+            authorization=request.headers.get("Authorization"),
+        )
+        if call.path.startswith("/_sandbox/"):
+            await _Answer(scope, receive, send).reply(self._control(call))
+            return
+        received = ReceivedRequest(call.method, call.path, call.query, call.idempotency_key)
+        self.requests.append(received)
+        await self._exchange(call, _Answer(scope, receive, send, received))
+
+    async def _exchange(self, call: Call, answer: "_Answer") -> None:
+        route = find_route(call)
+        if isinstance(route, Reply):
+            await answer.reply(route)
+            return
+        refusal = self._gateway.admit(call, route.operation.scopes)
+        if refusal is not None:
+            await answer.reply(refusal)
+            return
+        fault = self.faults.take(route.operation.id)
+        if fault is None:
+            with self._gateway.once(route, call) as perform:
+                reply = perform()
+            await answer.reply(reply)
+        else:
+            await self._exchange_with(fault, route, call, answer)
+
+    async def _exchange_with(self, fault: Fault, route: Route, call: Call, answer: "_Answer") -> None:
+        reply = fault.reply()
+        if fault.lets_through:
+            with self._gateway.once(route, call) as perform:
+                if fault.kind == "delay" and not fault.applied:
+                    await answer.connection.pause(fault.seconds)
+                performed = perform()
+                if fault.kind == "delay" and fault.applied:
+                    await answer.connection.pause(fault.seconds)
+            if not fault.replaces_reply:
+                reply = performed
+        match fault.kind:
+            case "reset_before" | "reset_after":
+                await answer.reset()
+            case "cut_body":
+                await answer.cut(reply)
+            case _:
+                await answer.reply(reply)
+
+    def _control(self, call: Call) -> Reply:
+        methods = _CONTROLS.get(call.path, set())
+        if call.method not in methods:
+            return not_routed(methods)
+        refusal = self._gateway.admit(call, _CONTROL_SCOPES, limited=False)
+        if refusal is not None:
+            return refusal
+        if call.method == "GET":
+            return _listing("requests", (asdict(received) for received in self.requests))
+        if call.method == "DELETE":
+            self.faults.clear()
+        else:
+            try:
+                self.faults.add(fault_from_json(parse_json(call.body)))
+            except (TypeError, ValueError) as problem:
+                return error(HTTPStatus.BAD_REQUEST, "INVALID_REQUEST", f"{problem}.")
+        return _listing("faults", (asdict(fault) | {"times": times} for fault, times in self.faults.pending))
+
+
+def _listing(name: str, items: Iterable[Mapping[str, object]]) -> Reply:
+    return Reply(HTTPStatus.OK, json.dumps({name: list(items)}).encode())
+
+
+class _Answer:
+    """The one answer to a request: a reply, or a connection that breaks."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, received: ReceivedRequest | None = None) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._received = received
+
+    @property
+    def connection(self) -> Connection:
+        connection: Connection = self._scope["state"]["connection"]
+        return connection
+
+    async def reply(self, reply: Reply) -> None:
+        await self._response(reply)(self._scope, self._receive, self._send)
+
+    async def cut(self, reply: Reply) -> None:
+        response = self._response(reply)
+        await self._send(
+            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        )
+        half = reply.body[: len(reply.body) // 2]
+        await self._send({"type": "http.response.body", "body": half, "more_body": True})
+        self.connection.close()
+        await self._gone()
+
+    async def reset(self) -> None:
+        self.connection.reset()
+        await self._gone()
+
+    def _response(self, reply: Reply) -> Response:
+        headers = {**dict(reply.headers), TRACE_ID: secrets.token_hex(16)}
+        response = Response(reply.body, int(reply.status), headers, reply.media_type)
+        if self._received is not None:
+            self._received.status = response.status_code
+        return response
+
+    async def _gone(self) -> None:
+        # After the request's body comes http.disconnect, and nothing else. uvicorn takes an application that
+        # returns before it for one that forgot to answer.
+        await self._receive()

@@ -1,0 +1,183 @@
+"""What stands before the state machine: routes, tokens, the rate limit, the Idempotency-Key."""
+
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import unquote
+
+from ._platform import IdempotencyLedger, SlidingWindow
+from ._requests import (
+    InvalidRequestError,
+    parse_create,
+    parse_query,
+    parse_results,
+    parse_single_entry,
+)
+from ._state import State
+from ._wire import Reply, error, gateway_error
+
+INTEGRATION_WRITE: Final = "accounting.integration.write"
+RECORD_READ: Final = "accounting.record.read"
+RECORD_WRITE: Final = "accounting.record.write"
+ALL_SCOPES: Final = frozenset(
+    {"accounting.integration.read", INTEGRATION_WRITE, RECORD_READ, RECORD_WRITE},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request, read whole. `path` is as on the wire, still percent-encoded."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes
+    content_type: str | None
+    idempotency_key: str | None
+    authorization: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of the description, and the status with which it refuses a malformed request."""
+
+    id: str
+    method: str
+    path: re.Pattern[str]
+    scopes: frozenset[str]
+    malformed: int = HTTPStatus.BAD_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An operation, and the id in its path."""
+
+    operation: Operation
+    resource_id: str
+
+
+def _operation(operation_id: str, method: str, path: str, *scopes: str, malformed: int = 400) -> Operation:
+    return Operation(operation_id, method, re.compile(f"/v3/accounting/{path}"), frozenset(scopes), malformed)
+
+
+# In OpenAPI a path without a template goes before one with: no record's id is export-results.
+OPERATIONS: Final = (
+    _operation("createIntegration", "POST", "integration", INTEGRATION_WRITE),
+    _operation("disconnectIntegration", "POST", "integration/([^/]+)/disconnect", INTEGRATION_WRITE),
+    _operation("reactivateIntegration", "POST", "integration/([^/]+)/reactivate", INTEGRATION_WRITE),
+    # Its 400 is not in the description; its 422 is.
+    _operation("reportAccountingExportResults", "POST", "records/export-results", RECORD_WRITE, malformed=422),
+    _operation("queryAccountingRecords", "GET", "records", RECORD_READ, RECORD_WRITE),
+    _operation("getAccountingRecord", "GET", "records/([^/]+)", RECORD_READ, RECORD_WRITE),
+)
+
+
+def find_route(call: Call) -> Route | Reply:
+    """Match on the encoded path, so that an id with %2F in it stays one segment."""
+    for operation in OPERATIONS:
+        match = operation.path.fullmatch(call.path)
+        if match is not None and operation.method == call.method:
+            return Route(operation, unquote(match[1]) if match.re.groups else "")
+        if match is not None:
+            return not_routed({operation.method})
+    return not_routed(set())
+
+
+def not_routed(methods_allowed: set[str]) -> Reply:
+    """Answer what no route takes: 405 where another method would do, else 404."""
+    if methods_allowed:
+        return error(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            "INVALID_REQUEST",
+            "The method is not allowed here.",
+            headers=(("Allow", ", ".join(sorted(methods_allowed))),),
+        )
+    return error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "There is nothing at this path.")
+
+
+class Gateway:
+    """Admits requests and passes them to the state machine."""
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        tokens: Mapping[str, frozenset[str]],
+        window: SlidingWindow | None,
+        send_retry_after: bool,
+        honor_idempotency_keys: bool,
+    ) -> None:
+        self._state = state
+        self._tokens = tokens
+        self._window = window
+        self._send_retry_after = send_retry_after
+        self._ledger = IdempotencyLedger() if honor_idempotency_keys else None
+
+    def admit(self, call: Call, scopes: frozenset[str], *, limited: bool = True) -> Reply | None:
+        """Return None when the call may go on: any one of the scopes will do."""
+        token = self._token(call.authorization)
+        if token is None:
+            return error(
+                HTTPStatus.UNAUTHORIZED,
+                "UNAUTHORIZED",
+                "The access token is missing or not valid.",
+                headers=(("WWW-Authenticate", "Bearer"),),
+            )
+        wait = self._window.admit(token) if self._window is not None and limited else None
+        if wait is not None:
+            return gateway_error(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                headers=(("Retry-After", str(wait)),) if self._send_retry_after else (),
+            )
+        if not self._tokens[token] & scopes:
+            return error(HTTPStatus.FORBIDDEN, "FORBIDDEN", "The access token lacks the scope for this operation.")
+        return None
+
+    def once(self, route: Route, call: Call) -> AbstractContextManager[Callable[[], Reply]]:
+        """Yield what answers this call; its Idempotency-Key is in progress until the context ends."""
+
+        def perform() -> Reply:
+            return self._perform(route, call)
+
+        if self._ledger is None or not call.idempotency_key or call.method != "POST":
+            return nullcontext(perform)
+        request = f"{call.method} {call.path}?{call.query}\n"
+        fingerprint = sha256(request.encode() + call.body).digest()
+        return self._ledger.once((str(call.authorization), call.idempotency_key), fingerprint, perform)
+
+    def _token(self, authorization: str | None) -> str | None:
+        scheme, _, presented = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        credentials = presented.strip().encode()
+        found = None
+        for token in self._tokens:
+            if hmac.compare_digest(token.encode(), credentials):
+                found = token
+        return found
+
+    def _perform(self, route: Route, call: Call) -> Reply:
+        try:
+            return self._dispatch(route, call)
+        except InvalidRequestError as refusal:
+            return error(route.operation.malformed, "INVALID_REQUEST", f"{refusal}.")
+
+    def _dispatch(self, route: Route, call: Call) -> Reply:
+        match route.operation.id:
+            case "createIntegration":
+                return self._state.create(*parse_create(call.content_type, call.body))
+            case "disconnectIntegration":
+                return self._state.disconnect(route.resource_id)
+            case "reactivateIntegration":
+                return self._state.reactivate(route.resource_id)
+            case "getAccountingRecord":
+                return self._state.get(route.resource_id, single_entry=parse_single_entry(call.query))
+            case "queryAccountingRecords":
+                return self._state.query(parse_query(call.query))
+            case _:
+                return self._state.report(parse_results(call.content_type, call.body))

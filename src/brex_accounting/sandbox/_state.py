@@ -1,0 +1,222 @@
+"""The state machine: integrations, records and the export ledger, and what each operation does to them."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from operator import attrgetter
+from typing import Literal
+
+from ._records import Record, timestamp
+from ._requests import REVIEW_STATUSES, ExportResult, RecordQuery, encode_cursor
+from ._wire import JSON, Reply, error, success, to_json
+
+IdKey = Literal["integration_id", "id", "both"]
+
+
+@dataclass(slots=True)
+class Integration:
+    """An integration of the account; at most one is ACTIVE."""
+
+    id: str
+    vendor: str
+    vendor_account_id: str
+    created_at: datetime
+    status: Literal["ACTIVE", "DISABLED"] = "ACTIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A line of the export ledger: one result that was applied, and when."""
+
+    result: ExportResult
+    applied_at: datetime
+
+
+class State:
+    """One account's books.
+
+    `records` come in the order of their index; `now` gives the time, `new_id` what follows `int_` in an
+    integration's id.
+    """
+
+    def __init__(
+        self,
+        *,
+        records: Iterable[Record] = (),
+        id_key: IdKey = "integration_id",
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        self.integrations: dict[str, Integration] = {}
+        self.records: dict[str, Record] = {record.id: record for record in records}
+        self.exports: list[Export] = []
+        self._id_keys = ("id", "integration_id") if id_key == "both" else (id_key,)
+        self._now = now
+        self._new_id = new_id
+
+    @property
+    def active_integration(self) -> Integration | None:
+        """The one ACTIVE integration, if there is one."""
+        return next((each for each in self.integrations.values() if each.status == "ACTIVE"), None)
+
+    def set_review_status(self, record_id: str, review_status: str) -> None:
+        """Move a record to any review status, as an accountant in the Brex dashboard would."""
+        if review_status not in REVIEW_STATUSES:
+            raise ValueError(f"review_status must be one of {', '.join(REVIEW_STATUSES)}")
+        self.records[record_id].move_to(review_status, self._now())
+
+    def create(self, vendor: str, vendor_account_id: str) -> Reply:
+        """Answer createIntegration."""
+        active = self.active_integration
+        if active is None:
+            active = Integration(f"int_{self._new_id()}", vendor, vendor_account_id, self._now())
+            self.integrations[active.id] = active
+        elif active.vendor != vendor:
+            return _active_integration_exists(active, vendor)
+        elif active.vendor_account_id != vendor_account_id:
+            return error(
+                HTTPStatus.CONFLICT,
+                "VENDOR_ACCOUNT_ID_MISMATCH",
+                "An active integration of this vendor exists for another vendor account.",
+                {
+                    "existing_integration_id": active.id,
+                    "existing_vendor_account_id": active.vendor_account_id,
+                    "requested_vendor_account_id": vendor_account_id,
+                },
+            )
+        return self._integration(active)
+
+    def disconnect(self, integration_id: str) -> Reply:
+        """Answer disconnectIntegration."""
+        integration = self.integrations.get(integration_id)
+        if integration is None:
+            return _not_found("integration", integration_id)
+        if integration.status != "ACTIVE":
+            return error(
+                HTTPStatus.CONFLICT,
+                "INTEGRATION_NOT_ACTIVE",
+                "The integration is not active.",
+                {"integration_id": integration.id, "current_status": integration.status},
+            )
+        integration.status = "DISABLED"
+        return self._integration(integration)
+
+    def reactivate(self, integration_id: str) -> Reply:
+        """Answer reactivateIntegration."""
+        integration = self.integrations.get(integration_id)
+        if integration is None:
+            return _not_found("integration", integration_id)
+        active = self.active_integration
+        if active is not None:
+            return _active_integration_exists(active, integration.vendor)
+        integration.status = "ACTIVE"
+        return self._integration(integration)
+
+    def get(self, record_id: str, *, single_entry: bool) -> Reply:
+        """Answer getAccountingRecord."""
+        record = self.records.get(record_id)
+        if record is None:
+            return _not_found("accounting record", record_id)
+        return success(record.to_wire(single_entry=single_entry))
+
+    def query(self, query: RecordQuery) -> Reply:
+        """Answer queryAccountingRecords, in the order of the records' making: no change disturbs it."""
+        selected = _select(query, self.records.values())
+        start = bisect_right(selected, query.after, key=attrgetter("index"))
+        page = selected[start : start + query.limit]
+        more = start + query.limit < len(selected)
+        return success(
+            {
+                "items": [record.to_wire(single_entry=query.single_entry) for record in page],
+                "total_count": len(selected),
+                "next_cursor": encode_cursor(page[-1].index) if more else None,
+                "has_next_page": more,
+            }
+        )
+
+    def report(self, results: Sequence[ExportResult]) -> Reply:
+        """Answer reportAccountingExportResults: all of the results are applied, or none."""
+        ids = [result.record_id for result in results]
+        refusal = self._refuse_report(ids)
+        if refusal is not None:
+            return refusal
+        now = self._now()
+        for result in results:
+            # Where a failure leaves a record is not published, only that it is no longer READY_FOR_EXPORT:
+            # REVIEW is our choice.
+            self.records[result.record_id].move_to("EXPORTED" if result.error_message is None else "REVIEW", now)
+            self.exports.append(Export(result, now))
+        return success({"updated_accounting_record_ids": ids})
+
+    def _refuse_report(self, ids: Sequence[str]) -> Reply | None:
+        duplicates = [record_id for record_id, count in Counter(ids).items() if count > 1]
+        if duplicates:
+            return error(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "DUPLICATE_ACCOUNTING_RECORD_IDS",
+                "A record is named more than once.",
+                {"duplicate_accounting_record_ids": duplicates},
+            )
+        unknown = [record_id for record_id in ids if record_id not in self.records]
+        if unknown:
+            return error(
+                HTTPStatus.NOT_FOUND,
+                "NOT_FOUND",
+                "Some of the records do not exist.",
+                {"not_found_export_entry_source_ids": unknown},
+            )
+        not_ready = [each for each in ids if self.records[each].review_status != "READY_FOR_EXPORT"]
+        if not_ready:
+            return error(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "ACCOUNTING_RECORD_NOT_READY_FOR_EXPORT",
+                "Some of the records are not ready for export.",
+                {"not_ready_for_export_accounting_record_ids": not_ready},
+            )
+        return None
+
+    def _integration(self, integration: Integration) -> Reply:
+        body: dict[str, JSON] = dict.fromkeys(self._id_keys, integration.id)
+        body["vendor"] = integration.vendor
+        body["vendor_account_id"] = integration.vendor_account_id
+        body["status"] = integration.status
+        body["created_at"] = timestamp(integration.created_at)
+        return success(body)
+
+
+def _select(query: RecordQuery, records: Iterable[Record]) -> list[Record]:
+    selected = list(records)
+    if query.ids is not None:
+        selected = [record for record in selected if record.id in query.ids]
+    if query.review_status is not None:
+        # This filter knows no bills.
+        selected = [
+            record
+            for record in selected
+            if record.review_status == query.review_status and record.source_type != "BILL"
+        ]
+    if query.source_type is not None:
+        selected = [record for record in selected if record.source_type == query.source_type]
+    if query.updated_after is not None:
+        selected = [record for record in selected if record.updated_at > query.updated_after]
+    return selected
+
+
+def _active_integration_exists(active: Integration, requested_vendor: str) -> Reply:
+    return error(
+        HTTPStatus.CONFLICT,
+        "ACTIVE_INTEGRATION_EXISTS",
+        "An active integration exists.",
+        {
+            "existing_integration_id": active.id,
+            "existing_vendor": active.vendor,
+            "requested_vendor": requested_vendor,
+        },
+    )
+
+
+def _not_found(what: str, resource_id: str) -> Reply:
+    return error(HTTPStatus.NOT_FOUND, "NOT_FOUND", f"There is no {what} {to_json(resource_id)}.")

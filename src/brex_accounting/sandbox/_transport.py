@@ -1,0 +1,87 @@
+"""The sandbox in-process: an httpx transport that shows broken connections as a socket would."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ._delays import Delays
+
+
+class InProcessTransport(httpx.AsyncBaseTransport):
+    """Runs the application in the caller's event loop; what a caller gave up runs on, as on a server."""
+
+    def __init__(self, app: ASGIApp, delays: Delays) -> None:
+        self._app = app
+        self._delays = delays
+        self._exchanges: set[asyncio.Task[httpx.Response]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer, or raise what httpx raises for a reset or for an answer that does not come in time."""
+        exchange = asyncio.create_task(_Exchange(self._app, self._delays).run(request))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._finished)
+        done, _ = await asyncio.wait([exchange], timeout=request.extensions.get("timeout", {}).get("read"))
+        if not done:
+            raise httpx.ReadTimeout("the sandbox did not answer in time")
+        return exchange.result()
+
+    async def stop(self) -> None:
+        """End the delays, and wait for the exchanges whose callers have gone."""
+        self._delays.end()
+        await asyncio.gather(*self._exchanges, return_exceptions=True)
+
+    def _finished(self, exchange: asyncio.Task[httpx.Response]) -> None:
+        self._exchanges.discard(exchange)
+        if not exchange.cancelled():
+            exchange.exception()  # seen, even where the caller has gone
+
+
+class _Exchange:
+    """One request and its answer, and the connection that the two share."""
+
+    def __init__(self, app: ASGIApp, delays: Delays) -> None:
+        self._app = app
+        self._broken = False
+        self._started = False
+        self.pause = delays.pause
+
+    def reset(self) -> None:
+        self._broken = True
+
+    close = reset
+
+    async def run(self, request: httpx.Request) -> httpx.Response:
+        response = await httpx.ASGITransport(self._serve).handle_async_request(request)
+        if self._broken:
+            response.stream = _CutStream(response)
+        return response
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_until_broken() -> Message:
+            return {"type": "http.disconnect"} if self._broken else await receive()
+
+        async def send_and_note(message: Message) -> None:
+            self._started = True
+            await send(message)
+
+        scope["state"] = {"connection": self}
+        await self._app(scope, receive_until_broken, send_and_note)
+        if self._broken:
+            if not self._started:
+                raise httpx.ReadError("the sandbox reset the connection")
+            await send({"type": "http.response.body"})
+
+
+class _CutStream(httpx.AsyncByteStream):
+    """A body that ends before the length that its headers announce."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  # what ASGITransport gives
+        self._stream = response.stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")

@@ -1,0 +1,73 @@
+"""What goes over the wire: JSON with exact numbers, answers, and the one error envelope."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeAlias
+
+JSON: TypeAlias = "bool | int | str | Sequence[JSON] | Mapping[str, JSON] | None"
+_scalar = json.JSONEncoder().encode
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class Number(str):
+    """A JSON number, held as the literal to write, so that it never passes through a float."""
+
+    __slots__ = ()
+
+
+def to_json(value: JSON) -> str:
+    """Write compact JSON; json.dumps cannot write a number from its literal."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{_scalar(name)}:{to_json(item)}" for name, item in value.items()]) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join([to_json(item) for item in value]) + "]"
+    return _scalar(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, complete but for the headers that every answer has."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+    media_type: str = "application/json"
+
+
+def success(value: JSON) -> Reply:
+    """Answer 200 with this value."""
+    return Reply(HTTPStatus.OK, to_json(value).encode())
+
+
+def error(
+    status: int,
+    code: str,
+    message: str,
+    details: Mapping[str, JSON] | None = None,
+    *,
+    headers: Headers = (),
+) -> Reply:
+    """Answer with an AccountingErrorResponse."""
+    body = to_json({"error_code": code, "message": message, "details": details})
+    return Reply(status, body.encode(), headers)
+
+
+def gateway_error(status: int, *, headers: Headers = ()) -> Reply:
+    """Answer with the envelope of Brex's gateway, which the description does not know."""
+    try:
+        known = HTTPStatus(status)
+    except ValueError:
+        body = to_json({"type": "UNKNOWN_ERROR", "message": f"The gateway answered {status}."})
+    else:
+        body = to_json({"type": known.name, "message": known.phrase})
+    return Reply(status, body.encode(), headers)
+
+
+def html(status: int, *, headers: Headers = ()) -> Reply:
+    """Answer with a page of HTML, as proxies do."""
+    page = f"<!DOCTYPE html><html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"
+    return Reply(status, page.encode(), headers, "text/html")
