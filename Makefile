@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit wheel regen check-generated bench lock format clean
+.PHONY: help demo test lint types unit regen check-generated bench lock format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
@@ -16,7 +16,7 @@ help:
 demo: .venv/made-for-demo
 	@$(BIN)/python examples/demo.py
 
-test: lint types check-generated unit wheel
+test: lint types check-generated unit
 
 lint: .venv/made-for-tests
 	$(BIN)/ruff check .
@@ -31,9 +31,6 @@ unit: .venv/made-for-tests
 
 check-generated:
 	scripts/check_generated.sh
-
-wheel: .venv/made-for-tests
-	scripts/check_wheel.sh
 
 regen:
 	scripts/regen.sh

@@ -5,94 +5,188 @@ Run by regen.sh in the generator's environment: correct_description.py DESCRIPTI
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import jsonschema
 import oas_patch
 import yaml
-from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext import parse
 from oas_patch.validator import load_schema
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
+LONGEST_MESSAGE = 300
 
-class Refusal(Exception):
+
+class RefusedError(Exception):
     """Why the description cannot be used, in one sentence for a maintainer."""
 
 
+def in_one_line(error: BaseException) -> str:
+    """Say what went wrong; the validator's messages hold whole schemas."""
+    words = " ".join((str(error) or type(error).__name__).split())
+    return words if len(words) <= LONGEST_MESSAGE else f"{words[:LONGEST_MESSAGE]}…"
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; where a key stands twice, the parsers would keep the last in silence."""
+    document: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in document:
+            raise ValueError(f"the key {key!r} stands twice in one object")
+        document[key] = value
+    return document
+
+
 class PlainLoader(yaml.SafeLoader):
-    """YAML as JSON knows it: a date stays the string that it is."""
+    """YAML as JSON knows it: a date and a NO stay the strings that they are, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        """Refuse a key that stands twice."""
+        unique([(str(key.value), value) for key, value in node.value])
+        return super().construct_mapping(node, *args, **kwargs)
 
 
+NOT_IN_JSON = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "bool", "value")}
 PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in NOT_IN_JSON]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(?i:true|false)$"), list("tTfF"))
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read YAML or JSON (which is YAML), with or without a BOM; every key becomes a string, as in JSON."""
+    """Read JSON or YAML, with or without a BOM; every key becomes a string, as in JSON."""
     try:
-        document = yaml.load(path.read_text("utf-8-sig"), PlainLoader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refusal(f"{path} cannot be read as YAML or JSON: {' '.join(str(error).split())}") from None
-    if not isinstance(document, dict):
-        raise Refusal(f"{path} is not a YAML or JSON object.")
-    plain: dict[str, Any] = json.loads(json.dumps(document))
+        text = path.read_text("utf-8-sig")
+        try:
+            document = json.loads(text, object_pairs_hook=unique)
+        except json.JSONDecodeError:
+            document = yaml.load(text, PlainLoader)  # noqa: S506 - a SafeLoader
+        plain = json.loads(json.dumps(document, allow_nan=False))
+    except Exception as error:  # noqa: BLE001 - PyYAML raises more than YAMLError, such as AttributeError for `!!timestamp x`
+        raise RefusedError(f"{path} cannot be read as YAML or JSON: {in_one_line(error)}") from None
+    if not isinstance(plain, dict):
+        raise RefusedError(f"{path} is not a YAML or JSON object.")
     return plain
 
 
+def references(node: Any) -> Iterator[str]:
+    """Find all references, wherever they stand."""
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
+def resolves(reference: str, document: dict[str, Any]) -> bool:
+    """Say whether a JSON pointer leads somewhere."""
+    node: Any = document
+    for step in unquote(reference).removeprefix("#/").split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, dict) and key in node:
+            node = node[key]
+        else:
+            return False
+    return True
+
+
+def check_references(document: dict[str, Any], name: str) -> None:
+    """Find the references that the validator would fetch from the network or stumble over."""
+    for reference in references(document):
+        if not reference.startswith("#"):
+            raise RefusedError(f"{name} refers to {reference}, outside itself: bundle it into one file first.")
+        if not resolves(reference, document):
+            raise RefusedError(f"{name} refers to {reference}, which is not there.")
+
+
+def deepest(error: Any) -> Any:
+    """Of an error whose causes are alternatives, find the cause that lies deepest in the document."""
+    while getattr(error, "context", None):
+        error = max(error.context, key=lambda cause: len(cause.absolute_path))
+    return error
+
+
 def check_description(document: dict[str, Any], name: str) -> None:
+    """Refuse what is not valid OpenAPI; the name is for the message."""
     version = str(document.get("openapi"))
     validators = {"3.0": OpenAPIV30SpecValidator, "3.1": OpenAPIV31SpecValidator}
     validator = validators.get(version[:3])
     if validator is None:
-        raise Refusal(f"{name} is not an OpenAPI 3.0 or 3.1 description (openapi: {version}).")
-    error = next(iter(validator(document).iter_errors()), None)
+        raise RefusedError(f"{name} is not an OpenAPI 3.0 or 3.1 description (openapi: {version}).")
+    check_references(document, name)
+    error = deepest(next(iter(validator(document).iter_errors()), None))
     if error is not None:
-        place = "/".join(map(str, getattr(error, "absolute_path", ())))
-        raise Refusal(f"{name} is not valid OpenAPI {version} at {place or 'its root'}: {str(error).splitlines()[0]}")
+        place = "/".join(map(str, getattr(error, "absolute_path", ()))) or "its root"
+        raise RefusedError(f"{name} is not valid OpenAPI {version} at {place}: {getattr(error, 'message', error)}")
 
 
 def check_overlay(overlay: dict[str, Any], name: str) -> None:
-    error = jsonschema.Draft202012Validator(load_schema("overlay_schema_1.0.0.yml"))
-    problem = next(iter(error.iter_errors(overlay)), None)
-    if problem is not None:
-        place = "/".join(map(str, problem.absolute_path))
-        raise Refusal(f"{name} is not a valid Overlay 1.0 document at {place or 'its root'}: {problem.message}")
+    """Refuse what is not a valid overlay; the schema that oas-patch brings lets an action be anything."""
+    schema = load_schema("overlay_schema_1.0.0.yml")
+    schema["$defs"]["action-object"]["type"] = "object"
+    error = next(jsonschema.Draft202012Validator(schema).iter_errors(overlay), None)
+    if error is not None:
+        place = "/".join(map(str, error.absolute_path)) or "its root"
+        raise RefusedError(f"{name} is not a valid Overlay 1.0 document at {place}: {error.message}")
 
 
-def apply(overlay: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """Apply the actions one by one: oas-patch passes over a target that matches nothing, and takes `remove: false` for true."""
+def change(document: dict[str, Any], match: Any, action: dict[str, Any]) -> None:
+    """Let oas-patch change one match.
+
+    Given the whole action, it removes too much where the target matches several elements of a list, cannot update
+    an element of a list, and takes `remove: false` for true.
+    """
+    target = str(match.full_path)
+    if action.get("remove"):
+        oas_patch.apply_overlay(document, {"actions": [{"target": target, "remove": True}]})
+    elif "update" in action:
+        update = copy.deepcopy(action["update"])
+        if isinstance(match.value, dict) and isinstance(update, dict):
+            document, target = match.value, "$"
+        oas_patch.apply_overlay(document, {"actions": [{"target": target, "update": update}]})
+
+
+def apply(overlay: dict[str, Any], document: dict[str, Any]) -> None:
+    """Apply the actions in place, one by one: oas-patch passes over a target that matches nothing."""
     for number, action in enumerate(overlay["actions"], start=1):
         label = f"overlay action {number} ({action['target']}; its reason: {action.get('description', 'none given')})"
         try:
             matches = parse(action["target"]).find(document)
-        except (JSONPathError, ValueError) as error:
-            raise Refusal(f"{label} has a target that is not JSONPath: {error}") from None
+            for match in reversed(matches):  # so that a removal moves nothing that is still to be removed
+                change(document, match, action)
+        except Exception as error:  # noqa: BLE001 - jsonpath-ng and oas-patch raise whatever comes
+            raise RefusedError(f"{label} cannot be applied: {in_one_line(error)}") from None
         if not matches:
-            raise Refusal(f"{label} matches nothing: has the description changed or been mended there?")
-        if "remove" in action and not action["remove"]:
-            action = {key: value for key, value in action.items() if key != "remove"}
-        document = oas_patch.apply_overlay(document, {"actions": [action]})
-    return document
+            raise RefusedError(f"{label} matches nothing: has the description changed or been mended there?")
 
 
 def main(description: str, overlay: str, output: str) -> None:
+    """Go from file to file."""
     document = read(Path(description))
     check_description(document, description)
     corrections = read(Path(overlay))
     check_overlay(corrections, overlay)
-    corrected = apply(corrections, document)
-    check_description(corrected, f"{description}, as corrected by {overlay},")
-    Path(output).write_text(json.dumps(corrected, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    apply(corrections, document)
+    check_description(document, f"{description}, as corrected by {overlay},")
+    Path(output).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except Refusal as refusal:
-        sys.exit(f"regen: {refusal}")
+    except RefusedError as refusal:
+        sys.exit(f"regen: {in_one_line(refusal)}")
+    except Exception as error:  # noqa: BLE001 - such as the validator's RecursionError; a maintainer is to read a sentence
+        sys.exit(f"regen: {sys.argv[1]} cannot be used: {in_one_line(error)}")

@@ -7,41 +7,71 @@
 # Offline once its environment (.venv-generator) is made, deterministic, and all or nothing: when any step fails, the
 # package that was there before stays as it was.
 set -euo pipefail
-
-description=$(realpath -m -- "${1:-"$(dirname "$0")/../openapi/accounting.yaml"}")
-output=$(realpath -m -- "${REGEN_OUTPUT:-"$(dirname "$0")/../generated/brex_accounting_api"}")
-cd "$(dirname "$0")/.."
+umask 022
+unset CDPATH PYTHONPATH PYTHONHOME PYTHONWARNINGS
+export PYTHONHASHSEED=0 PYTHONSAFEPATH=1 PYTHONUTF8=1 LC_ALL=C.UTF-8 RUFF_NO_CACHE=true
+export NO_COLOR=1 TYPER_USE_RICH=0 TYPER_STANDARD_TRACEBACK=1
 
 fail() { printf 'regen: %s\n' "$*" >&2; exit 1; }
+absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$caller/$1" ;; esac; }
 
+caller=$PWD
+cd "$(dirname "$0")/.."
+description=$(absolute "${1:-$PWD/openapi/accounting.yaml}")
+output=$(absolute "${REGEN_OUTPUT:-$PWD/generated/brex_accounting_api}")
+
+[ $# -le 1 ] || fail "it takes one description, and was given $# arguments."
 [ -f "$description" ] || fail "there is no file $description; name an OpenAPI description."
+if [ -e "$output" ] && [ -n "$(ls -A "$output")" ] && [ ! -f "$output/client.py" ]; then
+  fail "$output is not a generated package and would be lost; name another place."
+fi
 
-environment=.venv-generator
+python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+  || fail "Python 3.11 or newer is needed, and ${python:-python3} is not it."
+
+# One run at a time: a second one waits here, and the lock ends with the process.
+exec 9< openapi
+"$python" -c 'import fcntl, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); fcntl.flock(9, fcntl.LOCK_EX)'
+
+environment=$PWD/.venv-generator
 stamp=$environment/made-from.txt
-if ! cmp -s requirements/generator.txt "$stamp"; then
+if ! cmp -s requirements/generator.txt "$stamp" || ! "$environment/bin/python" -c '' 2> /dev/null; then
   echo "regen: making the generator's environment ($environment)"
   rm -rf "$environment"
-  python=${PYTHON:-$(command -v python3.11 || command -v python3)} || fail "Python 3.11 is needed and was not found."
-  "$python" -m venv "$environment"
-  "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements/generator.txt \
+  { "$python" -m venv "$environment" \
+    && "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements/generator.txt; } \
     || { rm -rf "$environment"; fail "the generator's environment could not be made: is a package index reachable?"; }
   cp requirements/generator.txt "$stamp"
 fi
-PATH=$PWD/$environment/bin:$PATH
-export PYTHONHASHSEED=0 LC_ALL=C.UTF-8 RUFF_NO_CACHE=true
+PATH=$environment/bin:$PATH
 
+work=
+clean_up() {
+  trap '' INT TERM HUP
+  if [ -e "$work/previous" ] && [ ! -e "$output" ]; then mv "$work/previous" "$output"; fi
+  if [ -n "$work" ]; then rm -rf "$work"; fi
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
 mkdir -p "$(dirname "$output")"
 work=$(mktemp -d "$(dirname "$output")/.regen.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+
+# What the generator's log comes down to: a crash's last line, or else the first lines that are not the same every time.
+complaint() {
+  if grep -q '^Traceback' "$work/log"; then tail -n 1 "$work/log"; return; fi
+  grep -vE '^(Generating|Warning\(s\)|Error\(s\)|Usage:|Try |If you believe|$)' "$work/log" | sed -n '1,2p' | paste -s -d ' ' -
+}
 
 python scripts/correct_description.py "$description" openapi/overlay.yaml "$work/description.json"
-openapi-python-client generate --path "$work/description.json" --config openapi/generator.yaml \
-  --custom-template-path openapi/templates --meta none --output-path "$work/package" --fail-on-warning \
-  > "$work/log" 2>&1 || { cat "$work/log" >&2; fail "the generator failed; $output is as it was."; }
+python -m openapi_python_client generate --path "$work/description.json" --config openapi/generator.yaml \
+  --custom-template-path openapi/templates --meta none --output-path "$work/package" --fail-on-warning > "$work/log" 2>&1 \
+  || fail "the generator failed, and $output is as it was: $(complaint)"
+(cd "$work/package" && ruff check --quiet --isolated --output-format concise --select F82 .) > "$work/log" 2>&1 \
+  || fail "the generator wrote Python that cannot run, and $output is as it was: $(complaint)"
 touch "$work/package/py.typed"
-python -m compileall -q "$work/package" || fail "the generator wrote Python that does not compile; $output is as it was."
-find "$work/package" -name __pycache__ -type d -exec rm -rf {} +
 
+trap '' INT TERM HUP
 if [ -e "$output" ]; then mv "$output" "$work/previous"; fi
 mv "$work/package" "$output"
 echo "regen: $output is made from $description"

@@ -47,9 +47,7 @@ def describe(schema: Node) -> str:
 
 
 def describe_content(body: Node) -> str:
-    return ", ".join(
-        f"{media} {describe(value['schema'])}" for media, value in body.get("content", {}).items()
-    )
+    return ", ".join(f"{media} {describe(value['schema'])}" for media, value in body.get("content", {}).items())
 
 
 def document_facts() -> Facts:
@@ -77,9 +75,7 @@ def operation_facts(method: str, path: str, operation: Node) -> Facts:
     for parameter in map(resolve, operation.get("parameters", [])):
         words = ["required"] if parameter.get("required") else []
         words.append(describe(parameter["schema"]))
-        words += [
-            f"{keyword}={parameter[keyword]}" for keyword in ("style", "explode") if keyword in parameter
-        ]
+        words += [f"{keyword}={parameter[keyword]}" for keyword in ("style", "explode") if keyword in parameter]
         facts[f"{parameter['in']} {parameter['name']}"] = " ".join(words)
     if "requestBody" in operation:
         body = resolve(operation["requestBody"])

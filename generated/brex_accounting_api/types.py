@@ -1,9 +1,12 @@
 """Shared types, and the reading and writing of models."""
 
 import datetime
+import math
+import re
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 from decimal import Decimal
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from functools import lru_cache
 from types import GenericAlias
 from typing import (
@@ -21,7 +24,6 @@ from typing import (
 
 import httpx
 import msgspec
-from attrs import define
 
 from .errors import InvalidResponse
 
@@ -44,7 +46,7 @@ FileTypes = (
 RequestFiles = list[tuple[str, FileTypes]]
 
 
-@define
+@dataclass
 class File:
     """Contains information for file uploads"""
 
@@ -60,7 +62,7 @@ class File:
 T = TypeVar("T")
 
 
-@define
+@dataclass
 class Response(Generic[T]):
     """A response from an endpoint"""
 
@@ -107,10 +109,10 @@ else:
             return True
 
     class OneOf(metaclass=_AnyInstance):
-        """A choice between models, read as the first one that fits."""
+        """A choice that msgspec cannot make: between models, or between two kinds that are both text or both lists."""
 
-        def __class_getitem__(cls, models: tuple[type, ...]) -> GenericAlias:
-            return GenericAlias(cls, models)
+        def __class_getitem__(cls, kinds: tuple[Any, ...]) -> GenericAlias:
+            return GenericAlias(cls, kinds)
 
 
 class Model(msgspec.Struct, dict=True):
@@ -119,7 +121,7 @@ class Model(msgspec.Struct, dict=True):
     @property
     def additional_properties(self) -> dict[str, Any]:
         """Properties that the description does not know, as they came; they are sent along, and not compared."""
-        return self.__dict__
+        return _unknown(self)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -128,21 +130,23 @@ class Model(msgspec.Struct, dict=True):
         return model
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `json.dumps` takes, with the names on the wire; numbers with a fraction are Decimals."""
+        """Return dicts, lists and plain values, with the names on the wire; numbers with a fraction are Decimals."""
         properties: dict[str, Any] = to_builtins(self)
         return properties
 
     def __copy__(self) -> Self:
         twin = msgspec.structs.replace(self)
-        twin.__dict__.update(self.__dict__)
+        _unknown(twin).update(_unknown(self))
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return *super().__reduce__()[:2], dict(self.__dict__)
+        return *super().__reduce__()[:2], self.__dict__
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _untyped = msgspec.json.Decoder(float_hook=Decimal)
+# Of msgspec's messages only that of a wrong constant shows what was found.
+_found_value = re.compile(r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)")
 
 
 def encode(value: Any) -> bytes:
@@ -160,8 +164,12 @@ def decode(kind: Any, content: bytes) -> Any:
         value = decoder(kind).decode(content)
         _keep_unknown(value, _untyped.decode(content))
     except RecursionError:
-        raise ValueError("the JSON is nested too deeply") from None
-    return value
+        reason = "the JSON is nested too deeply"
+    except ValueError as error:
+        reason = _found_value.sub("", str(error))
+    else:
+        return value
+    raise ValueError(reason)
 
 
 def read_answer(kind: Any, response: httpx.Response) -> Any:
@@ -184,16 +192,26 @@ def to_builtins(value: Any) -> Any:
         fields = msgspec.structs.fields(value)
         known = {field.encode_name: getattr(value, field.name) for field in fields}
         required = {field.encode_name for field in fields if field.required}
-        return value.additional_properties | {
-            name: to_builtins(item) for name, item in known.items() if item is not None or name in required
-        }
+        value = _unknown(value) | {name: item for name, item in known.items() if item is not None or name in required}
     if isinstance(value, Mapping):
         return {name: to_builtins(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_builtins(item) for item in value]
     if isinstance(value, (Decimal, float)):
-        return value
+        return _finite(value)
     return msgspec.to_builtins(value)
+
+
+def _finite(number: Decimal | float) -> Decimal | float:
+    if not (number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)):
+        raise ValueError("JSON has no number that is infinite or not a number")
+    return number
+
+
+def _unknown(model: Model) -> dict[str, Any]:
+    """Keep them apart from the model's attributes: a property could be named like a method."""
+    unknown: dict[str, Any] = model.__dict__.setdefault("additional_properties", {})
+    return unknown
 
 
 def _keep_unknown(value: Any, source: Any) -> None:
@@ -203,20 +221,37 @@ def _keep_unknown(value: Any, source: Any) -> None:
             if name in known:
                 _keep_unknown(getattr(value, known[name]), item)
             else:
-                value.additional_properties[name] = item
+                _unknown(value)[name] = item
     elif isinstance(value, list) and isinstance(source, list):
         for inner, item in zip(value, source, strict=True):
             _keep_unknown(inner, item)
+    elif isinstance(value, Decimal):
+        _finite(value)
 
 
 def _read_one_of(kind: Any, source: Any) -> Any:
-    reasons = []
-    for model in get_args(kind):
+    """Read the first choice that fits and knows everything in it, or else the one that knows the most."""
+    content = encode(source)
+    readings, reasons = [], []
+    for choice in get_args(kind):
         try:
-            return model.from_dict(source)
+            readings.append(decode(choice, content))
         except ValueError as error:
-            reasons.append(f"{model.__name__}: {error}")
-    raise ValueError("; ".join(reasons))
+            reasons.append(f"{getattr(choice, '__name__', choice)}: {error}")
+        else:
+            if not _count_unknown(readings[-1]):
+                break
+    if not readings:
+        raise ValueError("; ".join(reasons))
+    return min(readings, key=_count_unknown)
+
+
+def _count_unknown(value: Any) -> int:
+    if isinstance(value, Enum):
+        return int(type(value).__members__.get(value.name) is not value)
+    if isinstance(value, Model):
+        return len(_unknown(value)) + sum(_count_unknown(getattr(value, name)) for name in value.__struct_fields__)
+    return sum(map(_count_unknown, value)) if isinstance(value, list) else 0
 
 
 __all__ = [
