@@ -1,7 +1,17 @@
 """A sandbox for the Brex Accounting API, which has none: in-process or as a server (extra: `sandbox`)."""
 
 from ._app import ReceivedRequest
+from ._authorization import AuthorizationServer
 from ._faults import Fault
+from ._grants import AuthorizationOptions, Grant, TokenRequest
 from ._sandbox import Sandbox
 
-__all__ = ["Fault", "ReceivedRequest", "Sandbox"]
+__all__ = [
+    "AuthorizationOptions",
+    "AuthorizationServer",
+    "Fault",
+    "Grant",
+    "ReceivedRequest",
+    "Sandbox",
+    "TokenRequest",
+]

@@ -3,7 +3,8 @@
 import json
 import secrets
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -13,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ._faults import Fault, FaultQueue, fault_from_json
-from ._gateway import INTEGRATION_WRITE, Call, Gateway, Route, find_route, not_routed
+from ._gateway import INTEGRATION_WRITE, Call, Gateway, find_route, not_routed
+from ._oauth import PREFIX, OAuthEndpoints, find_endpoint
 from ._requests import parse_json
 from ._wire import Reply, error
 
@@ -40,7 +42,10 @@ class Connection(Protocol):
 
 @dataclass(slots=True)
 class ReceivedRequest:
-    """A line of the log. `status` stays None while there is no answer, and after a reset."""
+    """A line of the log. `status` stays None while there is no answer, and after a reset.
+
+    `query` is empty for the authorization server's endpoints, for it is not the place for a secret.
+    """
 
     method: str
     path: str
@@ -52,10 +57,11 @@ class ReceivedRequest:
 class App:
     """The sandbox as an ASGI application."""
 
-    def __init__(self, gateway: Gateway, faults: FaultQueue) -> None:
+    def __init__(self, gateway: Gateway, oauth: OAuthEndpoints, faults: FaultQueue) -> None:
         self.faults = faults
         self.requests: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_LOGGED)
         self._gateway = gateway
+        self._oauth = oauth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -76,38 +82,52 @@ class App:
         if call.path.startswith("/_sandbox/"):
             await _Answer(scope, receive, send).reply(self._control(call))
             return
-        received = ReceivedRequest(call.method, call.path, call.query, call.idempotency_key)
+        is_oauth = call.path.startswith(PREFIX)
+        received = ReceivedRequest(call.method, call.path, "" if is_oauth else call.query, call.idempotency_key)
         self.requests.append(received)
-        await self._exchange(call, _Answer(scope, receive, send, received))
+        answer = _Answer(scope, receive, send, received)
+        if is_oauth:
+            await self._authorize(call, f"{scope.get('scheme', 'http')}://{request.headers.get('Host', '')}", answer)
+        else:
+            await self._exchange(call, answer)
+
+    async def _authorize(self, call: Call, origin: str, answer: "_Answer") -> None:
+        endpoint = find_endpoint(call)
+        if isinstance(endpoint, Reply):
+            await answer.reply(endpoint)
+            return
+        fault = self.faults.take(endpoint)
+        with self._oauth.exchange(endpoint, call, origin, None if fault is None else fault.kind) as perform:
+            await self._perform(nullcontext(perform), fault, answer)
 
     async def _exchange(self, call: Call, answer: "_Answer") -> None:
         route = find_route(call)
         if isinstance(route, Reply):
             await answer.reply(route)
             return
-        refusal = self._gateway.admit(call, route.operation.scopes)
-        if refusal is not None:
-            await answer.reply(refusal)
+        caller = self._gateway.admit(call, route.operation.scopes)
+        if isinstance(caller, Reply):
+            await answer.reply(caller)
             return
         fault = self.faults.take(route.operation.id)
+        await self._perform(self._gateway.once(route, call, caller), fault, answer)
+
+    async def _perform(
+        self, exchange: AbstractContextManager[Callable[[], Reply]], fault: Fault | None, answer: "_Answer"
+    ) -> None:
         if fault is None:
-            with self._gateway.once(route, call) as perform:
+            with exchange as perform:
                 reply = perform()
             await answer.reply(reply)
-        else:
-            await self._exchange_with(fault, route, call, answer)
-
-    async def _exchange_with(self, fault: Fault, route: Route, call: Call, answer: "_Answer") -> None:
+            return
         reply = fault.reply()
         if fault.lets_through:
-            with self._gateway.once(route, call) as perform:
+            with exchange as perform:
                 if fault.kind == "delay" and not fault.applied:
                     await answer.connection.pause(fault.seconds)
-                performed = perform()
+                reply = fault.alter(perform())
                 if fault.kind == "delay" and fault.applied:
                     await answer.connection.pause(fault.seconds)
-            if not fault.replaces_reply:
-                reply = performed
         match fault.kind:
             case "reset_before" | "reset_after":
                 await answer.reset()
@@ -120,9 +140,9 @@ class App:
         methods = _CONTROLS.get(call.path, set())
         if call.method not in methods:
             return not_routed(methods)
-        refusal = self._gateway.admit(call, _CONTROL_SCOPES, limited=False)
-        if refusal is not None:
-            return refusal
+        caller = self._gateway.admit(call, _CONTROL_SCOPES, limited=False)
+        if isinstance(caller, Reply):
+            return caller
         if call.method == "GET":
             return _listing("requests", (asdict(received) for received in self.requests))
         if call.method == "DELETE":

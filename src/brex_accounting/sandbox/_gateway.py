@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
+from ._grants import Caller
 from ._platform import IdempotencyLedger, SlidingWindow
 from ._requests import (
     InvalidRequestError,
@@ -35,8 +36,8 @@ class Call:
 
     method: str
     path: str
-    query: str
-    body: bytes
+    query: str = field(repr=False)
+    body: bytes = field(repr=False)
     content_type: str | None
     idempotency_key: str | None
     authorization: str | None = field(repr=False)
@@ -108,37 +109,39 @@ class Gateway:
         state: State,
         *,
         tokens: Mapping[str, frozenset[str]],
+        issued: Callable[[str], Caller | None],
         window: SlidingWindow | None,
         send_retry_after: bool,
         honor_idempotency_keys: bool,
     ) -> None:
         self._state = state
         self._tokens = tokens
+        self._issued = issued
         self._window = window
         self._send_retry_after = send_retry_after
         self._ledger = IdempotencyLedger() if honor_idempotency_keys else None
 
-    def admit(self, call: Call, scopes: frozenset[str], *, limited: bool = True) -> Reply | None:
-        """Return None when the call may go on: any one of the scopes will do."""
-        token = self._token(call.authorization)
-        if token is None:
+    def admit(self, call: Call, scopes: frozenset[str], *, limited: bool = True) -> Caller | Reply:
+        """Return who calls, or what refuses the call: any one of the scopes will do."""
+        caller = self._caller(call.authorization)
+        if caller is None:
             return error(
                 HTTPStatus.UNAUTHORIZED,
                 "UNAUTHORIZED",
                 "The access token is missing or not valid.",
                 headers=(("WWW-Authenticate", "Bearer"),),
             )
-        wait = self._window.admit(token) if self._window is not None and limited else None
+        wait = self._window.admit(caller.name) if self._window is not None and limited else None
         if wait is not None:
             return gateway_error(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 headers=(("Retry-After", str(wait)),) if self._send_retry_after else (),
             )
-        if not self._tokens[token] & scopes:
+        if not caller.scopes & scopes:
             return error(HTTPStatus.FORBIDDEN, "FORBIDDEN", "The access token lacks the scope for this operation.")
-        return None
+        return caller
 
-    def once(self, route: Route, call: Call) -> AbstractContextManager[Callable[[], Reply]]:
+    def once(self, route: Route, call: Call, caller: Caller) -> AbstractContextManager[Callable[[], Reply]]:
         """Yield what answers this call; its Idempotency-Key is in progress until the context ends."""
 
         def perform() -> Reply:
@@ -148,17 +151,17 @@ class Gateway:
             return nullcontext(perform)
         request = f"{call.method} {call.path}?{call.query}\n"
         fingerprint = sha256(request.encode() + call.body).digest()
-        return self._ledger.once((str(call.authorization), call.idempotency_key), fingerprint, perform)
+        return self._ledger.once((caller.name, call.idempotency_key), fingerprint, perform)
 
-    def _token(self, authorization: str | None) -> str | None:
+    def _caller(self, authorization: str | None) -> Caller | None:
         scheme, _, presented = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        credentials = presented.strip().encode()
-        found = None
-        for token in self._tokens:
-            if hmac.compare_digest(token.encode(), credentials):
-                found = token
+        credentials = presented.strip()
+        found = self._issued(credentials)
+        for token, scopes in self._tokens.items():
+            if hmac.compare_digest(token.encode(), credentials.encode()):
+                found = Caller(token, scopes)
         return found
 
     def _perform(self, route: Route, call: Call) -> Reply:

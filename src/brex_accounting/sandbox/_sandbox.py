@@ -11,9 +11,12 @@ from typing import Self
 import httpx
 
 from ._app import App, ReceivedRequest
+from ._authorization import AuthorizationServer
 from ._delays import Delays, Sleep
 from ._faults import Fault, FaultQueue
 from ._gateway import ALL_SCOPES, RECORD_READ, Gateway
+from ._grants import AuthorizationOptions
+from ._oauth import ISSUER_PATH, TOKEN_PATH, OAuthEndpoints
 from ._platform import SlidingWindow
 from ._records import sample_records
 from ._server import serve
@@ -34,6 +37,9 @@ class Sandbox:
         transport: runs the sandbox in-process; it serves one event loop.
         state: the integrations, the records and the ledger of exports.
         app: the sandbox as an ASGI application.
+        authorization: the OAuth 2.0 authorization server, its clients, its grants and its log.
+        issuer: the authorization server's issuer, for use with `transport`; served, it is under the served URL.
+        token_url: its token endpoint, likewise.
     """
 
     url: str
@@ -42,6 +48,9 @@ class Sandbox:
     transport: httpx.AsyncBaseTransport
     state: State
     app: App
+    authorization: AuthorizationServer
+    issuer: str
+    token_url: str
 
     def __init__(  # all of them are keywords with defaults
         self,
@@ -52,6 +61,7 @@ class Sandbox:
         rate_limit: tuple[int, float] | None = (1000, 60.0),
         send_retry_after: bool = True,
         honor_idempotency_keys: bool = True,
+        authorization: AuthorizationOptions | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -64,6 +74,7 @@ class Sandbox:
             rate_limit: how many requests in how many seconds a token has, or None for no limit.
             send_retry_after: whether a 429 says when to come again; Brex does not promise it.
             honor_idempotency_keys: whether a repeated Idempotency-Key gets the first answer again.
+            authorization: the ways of the authorization server.
             clock: the time in seconds since 1970.
             sleep: what a delay waits with.
         """
@@ -82,15 +93,24 @@ class Sandbox:
             now=lambda: datetime.fromtimestamp(clock(), UTC),
             new_id=lambda: secrets.token_hex(8),
         )
+        self.issuer = f"{self.url}{ISSUER_PATH}"
+        self.token_url = f"{self.url}{TOKEN_PATH}"
+        self.authorization = AuthorizationServer(
+            authorization or AuthorizationOptions(),
+            api_scopes=ALL_SCOPES,
+            clock=clock,
+            new_secret=lambda: secrets.token_urlsafe(32),
+        )
         gateway = Gateway(
             self.state,
             tokens={self.token: ALL_SCOPES, self.read_only_token: frozenset({RECORD_READ})},
+            issued=self.authorization.caller,
             window=None if rate_limit is None else SlidingWindow(*rate_limit, clock),
             send_retry_after=send_retry_after,
             honor_idempotency_keys=honor_idempotency_keys,
         )
         self._faults = FaultQueue()
-        self.app = App(gateway, self._faults)
+        self.app = App(gateway, OAuthEndpoints(self.authorization), self._faults)
         self._sleep = sleep
         self._transport = InProcessTransport(self.app, Delays(sleep))
         self.transport = self._transport
