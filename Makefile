@@ -46,7 +46,7 @@ format: .venv/made-for-tests
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 lock:
 	$(LOCK) pyproject.toml --extra sandbox --group demo -o requirements/demo.txt
-	$(LOCK) pyproject.toml --extra sandbox --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra sandbox --extra aiohttp --group dev -o requirements/dev.txt
 	$(LOCK) requirements/generator.in -o requirements/generator.txt
 
 clean:

@@ -11,14 +11,16 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx
+import openai
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from brex_accounting import BrexAccounting, RateLimit
+from brex_accounting import BrexAccounting, RateLimit, aiohttp_transport
 from brex_accounting_api import AuthenticatedClient
 from brex_accounting_api.api.accounting_integrations import create_integration
 from brex_accounting_api.models import CreateIntegrationRequest
@@ -30,6 +32,7 @@ IMPORTS = 15
 TOKEN = "bxt_benchmark"
 
 Call = Callable[[], Awaitable[object]]
+Transport = Callable[[], httpx.AsyncBaseTransport] | None
 Contender = Callable[[str], contextlib.AbstractAsyncContextManager[Call]]
 console = Console()
 
@@ -44,24 +47,32 @@ def server() -> Iterator[str]:
             process.kill()
 
 
-@contextlib.asynccontextmanager
-async def bare_httpx(url: str) -> AsyncIterator[Call]:
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+def bare_httpx(transport: Transport = None) -> Contender:
+    @contextlib.asynccontextmanager
+    async def contender(url: str) -> AsyncIterator[Call]:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        async with httpx.AsyncClient(
+            base_url=url, headers=headers, limits=limits, transport=transport and transport()
+        ) as client:
 
-        async def call() -> object:
-            response = await client.post(
-                "/v3/accounting/integration",
-                json={"vendor": "ERP_A", "vendor_account_id": "acct-42"},
-                headers={"Idempotency-Key": str(uuid.uuid4())},
-            )
-            return response.json()
+            async def call() -> object:
+                response = await client.post(
+                    "/v3/accounting/integration",
+                    json={"vendor": "ERP_A", "vendor_account_id": "acct-42"},
+                    headers={"Idempotency-Key": str(uuid.uuid4())},
+                )
+                return response.json()
 
-        yield call
+            yield call
+
+    return contender
 
 
 @contextlib.asynccontextmanager
 async def bare_generated(url: str) -> AsyncIterator[Call]:
-    async with AuthenticatedClient(url, token=TOKEN) as client:
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    async with AuthenticatedClient(url, token=TOKEN, httpx_args={"limits": limits}) as client:
 
         async def call() -> object:
             body = CreateIntegrationRequest(vendor="ERP_A", vendor_account_id="acct-42")
@@ -70,17 +81,57 @@ async def bare_generated(url: str) -> AsyncIterator[Call]:
         yield call
 
 
-@contextlib.asynccontextmanager
-async def facade(url: str) -> AsyncIterator[Call]:
-    limit = RateLimit(1_000_000, per=1.0)
-    async with BrexAccounting(TOKEN, base_url=url, rate_limit=limit, max_connections=100) as brex:
-        yield lambda: brex.integrations.create("ERP_A", "acct-42")
+def facade(transport: Transport = None) -> Contender:
+    @contextlib.asynccontextmanager
+    async def contender(url: str) -> AsyncIterator[Call]:
+        limit = RateLimit(1_000_000, per=1.0)
+        async with BrexAccounting(
+            TOKEN, base_url=url, rate_limit=limit, max_connections=100, transport=transport
+        ) as brex:
+            yield lambda: brex.integrations.create("ERP_A", "acct-42")
+
+    return contender
 
 
+class Integration(openai.BaseModel):
+    integration_id: str
+    vendor: str
+    vendor_account_id: str
+    status: str
+    created_at: datetime
+
+
+def stainless(transport: Transport = None) -> Contender:
+    """The client of the OpenAI SDK, which Stainless generates, doing the same POST."""
+
+    @contextlib.asynccontextmanager
+    async def contender(url: str) -> AsyncIterator[Call]:
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        http = httpx.AsyncClient(limits=limits, transport=transport and transport())
+        async with openai.AsyncOpenAI(api_key=TOKEN, base_url=url, http_client=http) as client:
+            yield lambda: client.post(
+                "/v3/accounting/integration",
+                cast_to=Integration,
+                body={"vendor": "ERP_A", "vendor_account_id": "acct-42"},
+                options={"idempotency_key": str(uuid.uuid4())},
+            )
+
+    return contender
+
+
+def on_aiohttp() -> httpx.AsyncBaseTransport:
+    return aiohttp_transport(max_connections=100)
+
+
+BARE, BARE_AIOHTTP = "bare httpx", "bare httpx on aiohttp"
 CONTENDERS: dict[str, Contender] = {
-    "bare httpx": bare_httpx,
-    "bare generated client": bare_generated,
-    "brex_accounting": facade,
+    BARE: bare_httpx(),
+    "generated client": bare_generated,
+    "brex_accounting": facade(),
+    "openai": stainless(),
+    BARE_AIOHTTP: bare_httpx(on_aiohttp),
+    "brex_accounting on aiohttp": facade(on_aiohttp),
+    "openai on aiohttp": stainless(on_aiohttp),
 }
 
 
@@ -114,13 +165,16 @@ async def measure_calls(url: str) -> dict[str, dict[int, float]]:
     return {name: {c: statistics.median(t) for c, t in by.items()} for name, by in taken.items()}
 
 
-def cpu_of_import(module: str) -> float:
+STATEMENTS = ("import httpx", "import brex_accounting", "from brex_accounting import BrexAccounting")
+
+
+def cpu_of_import(statement: str) -> float:
     """Without httpx's own command line, which it imports where click and rich happen to be installed."""
     script = f"""
 import sys, time
 sys.modules["click"] = None
 began = time.process_time()
-import {module}
+{statement}
 print(time.process_time() - began)
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
@@ -128,33 +182,31 @@ print(time.process_time() - began)
 
 
 def measure_imports() -> dict[str, float]:
-    modules = ("httpx", "brex_accounting")
-    taken: dict[str, list[float]] = {module: [] for module in modules}
+    taken: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
     for _ in track(range(IMPORTS), "imports", console=console, transient=True):
-        for module in modules:
-            taken[module].append(cpu_of_import(module))
-    return {module: statistics.median(times) for module, times in taken.items()}
+        for statement in STATEMENTS:
+            taken[statement].append(cpu_of_import(statement))
+    return {statement: statistics.median(times) for statement, times in taken.items()}
 
 
 def main() -> None:
     with server() as url:
         calls = asyncio.run(measure_calls(url))
-    table = Table(title=f"CPU time of a POST, µs (ratio to bare httpx); median of {ROUNDS} x {CALLS} calls")
-    table.add_column("at once")
-    for name in calls:
-        table.add_column(name, justify="right")
+    table = Table(title=f"CPU time of a POST, µs (ratio to bare httpx on that transport); median of {ROUNDS} x {CALLS}")
+    table.add_column("")
     for concurrency in CONCURRENCY:
-        base = calls["bare httpx"][concurrency]
-        cells = [f"{by[concurrency] * 1e6:.0f} ({by[concurrency] / base:.2f})" for by in calls.values()]
-        table.add_row(str(concurrency), *cells)
+        table.add_column(f"{concurrency} at once", justify="right")
+    for name, taken in calls.items():
+        base = calls[BARE_AIOHTTP if name.endswith("aiohttp") else BARE]
+        table.add_row(name, *(f"{taken[c] * 1e6:.0f} ({taken[c] / base[c]:.2f})" for c in CONCURRENCY))
     console.print(table)
 
     imports = measure_imports()
     table = Table(title=f"CPU time of the import, ms (ratio to httpx); median of {IMPORTS}")
-    table.add_column("module")
+    table.add_column("statement")
     table.add_column("ms", justify="right")
-    for module, seconds in imports.items():
-        table.add_row(f"import {module}", f"{seconds * 1e3:.1f} ({seconds / imports['httpx']:.2f})")
+    for statement, seconds in imports.items():
+        table.add_row(statement, f"{seconds * 1e3:.1f} ({seconds / imports[STATEMENTS[0]]:.2f})")
     console.print(table)
 
 

@@ -48,6 +48,7 @@ def test_holds_both_packages_typed_and_nothing_else(wheel: Path) -> None:
 def test_imports_in_an_empty_environment(bin_folder: Path) -> None:
     script = """
 import sys
+from brex_accounting import *
 import brex_accounting, brex_accounting_api.models
 extras = {"starlette", "uvicorn", "cyclopts", "rich", "brex_accounting.sandbox", "brex_accounting.cli"}
 assert not extras & set(sys.modules), extras & set(sys.modules)

@@ -776,7 +776,7 @@ def test_check_fails_and_changes_nothing(
 
 
 def test_check_fails_where_a_template_changed(project: Project) -> None:
-    project.edit("openapi/templates/client.py.jinja", "Timeout(30.0)", "Timeout(31.0)")
+    project.edit("openapi/templates/client.py.jinja", "| None = 30.0", "| None = 31.0")
     check_difference(project, "Timeout(31.0)")
 
 

@@ -189,10 +189,12 @@ def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
 
 def to_builtins(value: Any) -> Any:
     if isinstance(value, Model):
-        fields = msgspec.structs.fields(value)
-        known = {field.encode_name: getattr(value, field.name) for field in fields}
-        required = {field.encode_name for field in fields if field.required}
-        value = _unknown(value) | {name: item for name, item in known.items() if item is not None or name in required}
+        known = {
+            field.encode_name: item
+            for field in _fields(type(value))
+            if (item := getattr(value, field.name)) is not None or field.required
+        }
+        value = _unknown(value) | known
     if isinstance(value, Mapping):
         return {name: to_builtins(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -208,6 +210,16 @@ def _finite(number: Decimal | float) -> Decimal | float:
     return number
 
 
+@lru_cache(maxsize=None)
+def _fields(model: type[Model]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(model)
+
+
+@lru_cache(maxsize=None)
+def _fields_by_wire_name(model: type[Model]) -> dict[str, str]:
+    return {field.encode_name: field.name for field in _fields(model)}
+
+
 def _unknown(model: Model) -> dict[str, Any]:
     """Keep them apart from the model's attributes: a property could be named like a method."""
     unknown: dict[str, Any] = model.__dict__.setdefault("additional_properties", {})
@@ -216,7 +228,7 @@ def _unknown(model: Model) -> dict[str, Any]:
 
 def _keep_unknown(value: Any, source: Any) -> None:
     if isinstance(value, Model) and isinstance(source, dict):
-        known = {field.encode_name: field.name for field in msgspec.structs.fields(value)}
+        known = _fields_by_wire_name(type(value))
         for name, item in source.items():
             if name in known:
                 _keep_unknown(getattr(value, known[name]), item)

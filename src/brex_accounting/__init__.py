@@ -1,34 +1,43 @@
-"""An async Python SDK for the Brex Accounting API: every call ends in a known outcome."""
+"""An async Python SDK for the Brex Accounting API: every call ends in a known outcome.
 
-from ._call import Attempt
-from ._limits import RateLimit
-from ._retry import RetryPolicy
-from .auth import UserToken
-from .client import PRODUCTION, STAGING, BrexAccounting
-from .errors import (
-    APIError,
-    BadRequestError,
-    BrexError,
-    CallTimeoutError,
-    ConfigurationError,
-    ConflictError,
-    ConnectionFailedError,
-    DuplicateRecordsError,
-    ForbiddenError,
-    IntegrationExistsError,
-    IntegrationNotActiveError,
-    InvalidResponseError,
-    NotFoundError,
-    Outcome,
-    RateLimitedError,
-    RecordsNotReadyError,
-    ServerError,
-    UnauthorizedError,
-    UnprocessableError,
-    VendorAccountMismatchError,
-)
-from .integrations import Integrations
-from .models import Integration, IntegrationStatus
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._aiohttp import aiohttp_transport
+    from ._call import Attempt
+    from ._limits import RateLimit
+    from ._retry import RetryPolicy
+    from ._version import __version__ as __version__
+    from .auth import UserToken
+    from .client import PRODUCTION, STAGING, BrexAccounting
+    from .errors import (
+        APIError,
+        BadRequestError,
+        BrexError,
+        CallTimeoutError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailedError,
+        DuplicateRecordsError,
+        ForbiddenError,
+        IntegrationExistsError,
+        IntegrationNotActiveError,
+        InvalidResponseError,
+        NotFoundError,
+        Outcome,
+        RateLimitedError,
+        RecordsNotReadyError,
+        ServerError,
+        UnauthorizedError,
+        UnprocessableError,
+        VendorAccountMismatchError,
+    )
+    from .integrations import Integrations
+    from .models import Integration, IntegrationStatus
 
 __all__ = [
     "PRODUCTION",
@@ -61,4 +70,35 @@ __all__ = [
     "UnprocessableError",
     "UserToken",
     "VendorAccountMismatchError",
+    "aiohttp_transport",
 ]
+
+_HOMES = {
+    "PRODUCTION": "client",
+    "STAGING": "client",
+    "Attempt": "_call",
+    "BrexAccounting": "client",
+    "Integration": "models",
+    "IntegrationStatus": "models",
+    "Integrations": "integrations",
+    "RateLimit": "_limits",
+    "RetryPolicy": "_retry",
+    "UserToken": "auth",
+    "__version__": "_version",
+    "aiohttp_transport": "_aiohttp",
+}
+_MODULES = {"auth", "client", "errors", "integrations", "models"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name not in _HOMES and name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES, "__version__"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -12,6 +13,8 @@ from typing import Any
 from brex_accounting_api.types import decode
 
 EXCERPT_LENGTH = 300
+MAX_BODY = 64 * 1024 * 1024
+_STEP = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,11 @@ class Answer:
     too_large: bool = False
 
     @property
+    def length(self) -> int:
+        """How many bytes of the body came, after decompression; of one that is too large, how many were taken."""
+        return MAX_BODY + 1 if self.too_large else len(self.body)
+
+    @property
     def content_type(self) -> str | None:
         return self.headers.get("content-type")
 
@@ -36,7 +44,11 @@ class Answer:
 
     def without(self, secret: str) -> Answer:
         """The same answer, should it echo the secret."""
-        return replace(self, body=self.body.replace(secret.encode(), b"[redacted]"))
+        return replace(
+            self,
+            headers={name.lower(): _redact(value, secret) for name, value in self.headers.items()},
+            body=_redact(self.body.decode("latin-1"), secret).encode("latin-1"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,56 @@ class NoAnswer:
     sent: bool
     """Whether anything of the request may have reached the server."""
     timed_out: bool
+
+    def without(self, secret: str) -> NoAnswer:
+        """The same, should the reason quote an answer that echoes the secret."""
+        return replace(self, reason=_redact(self.reason, secret))
+
+
+def _redact(text: str, secret: str) -> str:
+    """Take the secret out, also as JSON may write it: signs with a backslash before them, or as their number."""
+    characters = (c if c.isalnum() else rf"(?:\\?{re.escape(c)}|\\u00(?i:{ord(c):02x}))" for c in secret)
+    return re.sub("".join(characters), "[redacted]", text)
+
+
+class Body:
+    """A body on its way in: decompressed, and never much more of it in memory than the limit.
+
+    httpx's own decoders make gigabytes of 64 KiB that were compressed twice, and take a compressed body that was cut
+    short for a whole one.
+    """
+
+    def __init__(self, encoding: str | None = None) -> None:
+        self._encoding = (encoding or "identity").strip().lower()
+        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if self._encoding == "gzip" else None
+        self._content = bytearray()
+        self._received = 0
+
+    def feed(self, raw: bytes) -> None:
+        """Take what came. Raises zlib.error where it cannot be decompressed."""
+        self._received += len(raw)
+        if self._inflater is None:
+            self._content += raw[: MAX_BODY + 1 - len(self._content)]
+            return
+        while raw and not self.too_large and not self._inflater.eof:  # what follows the end is padding
+            self._content += self._inflater.decompress(raw, min(_STEP, MAX_BODY + 1 - len(self._content)))
+            raw = self._inflater.unconsumed_tail
+
+    @property
+    def content(self) -> bytes:
+        """The body as far as it came; nothing of one that is too large."""
+        return b"" if self.too_large else bytes(self._content)
+
+    @property
+    def too_large(self) -> bool:
+        return self._received > MAX_BODY or len(self._content) > MAX_BODY
+
+    @property
+    def defect(self) -> str | None:
+        """What is wrong with a body that came to its end."""
+        if self._inflater is None:
+            return None if self._encoding == "identity" else "its Content-Encoding was not asked for"
+        return "its body was cut short" if self._received and not self._inflater.eof else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +139,7 @@ def read_envelope(body: bytes) -> Envelope:
             message=printable(message) if isinstance(message, str) else "",
             details=details if isinstance(details, dict) else {},
         )
-    return Envelope(error_code=None, message=printable(body.decode("utf-8", "replace")), details={})
+    return Envelope(error_code=None, message=printable(body[: 16 * EXCERPT_LENGTH].decode("utf-8", "replace")), details={})
 
 
 def printable(text: str) -> str:

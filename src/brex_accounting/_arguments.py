@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 import uuid
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 from .errors import ConfigurationError
 
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]{1,255}")
+SURROGATE = re.compile("[\ud800-\udfff]")
+LONGEST_ID = 2000
+"""Bytes, in UTF-8: quoted, that is at most 6,000 characters of a URL."""
 
 
 def refuse(text: str) -> NoReturn:
@@ -22,11 +25,9 @@ def check_text(value: object, name: str) -> str:
         refuse(f"{name} must be a string, not {type(value).__name__}.")
     if not value.strip():
         refuse(f"{name} is empty: pass a value.")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if SURROGATE.search(value):
         refuse(f"{name} holds a character that is not Unicode text (a lone surrogate).")
-    return value
+    return str.__str__(value)  # of an enum's member: its value
 
 
 def check_id(value: object, name: str) -> str:
@@ -34,7 +35,18 @@ def check_id(value: object, name: str) -> str:
     text = check_text(value, name)
     if text in {".", ".."}:
         refuse(f"{name} is {text!r}, which is no id: pass the id that Brex gave.")
+    if len(text.encode()) > LONGEST_ID:
+        refuse(f"{name} is longer than {LONGEST_ID} bytes, which no id is: pass the id that Brex gave.")
     return text
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Tell whether an id that the API gave can be used in a call."""
+    try:
+        check_id(value, "")
+    except ConfigurationError:
+        return False
+    return True
 
 
 def check_idempotency_key(value: object) -> str:
@@ -43,17 +55,25 @@ def check_idempotency_key(value: object) -> str:
         return str(uuid.uuid4())
     if not isinstance(value, str) or not PRINTABLE_ASCII.fullmatch(value):
         refuse("idempotency_key must be a string of 1 to 255 printable ASCII characters.")
-    return value
+    if value != value.strip():
+        refuse("idempotency_key must not begin or end with a space: HTTP would drop it.")
+    return str.__str__(value)
 
 
 def check_positive(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+    if not _is_number(value) or value <= 0:
         refuse(f"{name} must be a positive, finite number.")
     return float(value)
 
 
 def check_not_negative(value: object, name: str) -> float:
-    return 0.0 if value == 0 and not isinstance(value, bool) else check_positive(value, name)
+    if not _is_number(value) or value < 0:
+        refuse(f"{name} must be a finite number, 0 or more.")
+    return float(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def check_count(value: object, name: str) -> int:
@@ -66,4 +86,4 @@ def check_token(value: object, name: str) -> str:
     """Check a bearer token without ever showing it."""
     if not isinstance(value, str) or not VISIBLE_ASCII.fullmatch(value):
         refuse(f"{name} must be a string of visible ASCII characters: no spaces, no line breaks, not empty.")
-    return value
+    return str.__str__(value)

@@ -6,18 +6,15 @@ and goes round again. What the answers mean is decided in `_verdict`; here is on
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from math import inf
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from . import errors
-from ._answers import Answer
 from ._arguments import check_idempotency_key
-from ._clock import Clock, Deadline
+from ._clock import Clock, Deadline, TimeLimit
 from ._failure import make_error
 from ._limits import RateLimiter
 from ._network import Network, Slot, Timeout
@@ -32,7 +29,7 @@ logger = logging.getLogger("brex_accounting")
 
 _HEADERS = {
     "Accept": "application/json",
-    "Accept-Encoding": "gzip, deflate",
+    "Accept-Encoding": "gzip",
     "User-Agent": f"brex-accounting/{__version__}",
 }
 
@@ -83,6 +80,18 @@ class _Progress:
     replayed: bool = False
     asked_again: bool = False
     cost: int = 0
+    """What the last retry drew from the quota."""
+    owed: int = 0
+    """The same, until the retry is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What an attempt came to, with which token; `seconds` is None where none was made."""
+
+    verdict: Verdict[Any]
+    seconds: float | None = None
+    token: str = field(default="", repr=False)
 
 
 class Engine:
@@ -108,67 +117,100 @@ class Engine:
         idempotency_key: str | None = None,
         deadline: Deadline | None = None,
     ) -> T:
-        """Run a call to its end. Raises BrexError."""
+        """Run a call to its end. Raises BrexError, from a frame that never saw the token."""
         key = None if operation.safe else check_idempotency_key(idempotency_key)
         call = _Progress(operation, request, key, deadline or self.deadline())
+        try:
+            verdict = await self._run(call)
+        finally:
+            self.shared.quota.give_back(call.owed)
+        if verdict.error is None:
+            return verdict.value  # type: ignore[return-value]  # of the operation's type
+        raise make_error(operation, verdict, attempts=call.attempts, key=key, doubt=call.doubt)
+
+    async def _run(self, call: _Progress) -> Verdict[Any]:
         while True:
-            slot = await self._admit(call.deadline)
-            if slot is None:
-                self._give_up(call, _OUT_OF_TIME)
+            slot = await self._admit(call)
+            if isinstance(slot, Verdict):
+                return slot
             try:
-                verdict, seconds, replay = await self._attempt(call, slot)
+                tried = await self._attempt(call, slot)
             finally:
                 self.shared.limiter.release()
-                slot.release()
+                slot.home.release(slot)
+            verdict = tried.verdict
+            if tried.seconds is None:
+                return verdict
             call.doubt = call.doubt or verdict.doubt
+            replay = False
+            if verdict.status == HTTPStatus.UNAUTHORIZED and not call.replayed:
+                verdict = await self._renew(call, tried)
+                replay = call.replayed
+            wait = 0.0 if replay else self._wait_before_retry(call, verdict)
+            self._tell(call, tried.verdict, tried.seconds, wait)
             if verdict.error is None:
                 self.shared.quota.give_back(call.cost or RetryQuota.CLEAN_SUCCESS)
-                self._tell(call, verdict, seconds, None)
-                return verdict.value  # type: ignore[no-any-return]  # of the operation's type
-            wait = 0.0 if replay else self._wait_before_retry(call, verdict)
-            self._tell(call, verdict, seconds, wait)
             if wait is None:
-                self._give_up(call, verdict)
-            if not replay:
+                return verdict
+            if wait > 0:
                 await self.shared.clock.sleep(wait)
 
-    async def _admit(self, deadline: Deadline) -> Slot | None:
-        """Wait for a slot and for the limiter; None when the deadline passed meanwhile."""
-        slot: Slot | None = None
-        remaining = deadline.remaining()
+    async def _admit(self, call: _Progress) -> Slot | Verdict[Any]:
+        """Wait for a slot and for the limiter, or tell why there is no attempt."""
+        again = call.deadline.started
         try:
-            async with asyncio.timeout(None if remaining == inf else remaining):
-                slot = await self.shared.network.acquire()
-                await self.shared.limiter.acquire()
-        except BaseException as error:
-            if slot is not None:
-                slot.release()
-            if isinstance(error, TimeoutError):
-                return None
-            raise
+            with TimeLimit(call.deadline.remaining()):
+                slot = await self.shared.network.acquire(again=again)
+                try:
+                    await self.shared.limiter.acquire(again=again)
+                except BaseException:
+                    slot.home.release(slot)
+                    raise
+        except TimeoutError:
+            return _OUT_OF_TIME
+        except errors.BrexError as error:
+            return _stopped(call, error)
+        call.deadline.start()
         return slot
 
-    async def _attempt(self, call: _Progress, slot: Slot) -> tuple[Verdict[Any], float, bool]:
-        """Send once. The flag says that the token was refused and that there is another one to replay with."""
+    async def _attempt(self, call: _Progress, slot: Slot) -> _Tried:
         shared = self.shared
-        call.deadline.start()
-        began = shared.clock.monotonic()
+        try:
+            slot.home.check_open()
+            with TimeLimit(call.deadline.remaining()):
+                token = await shared.auth.token()
+        except TimeoutError:
+            return _Tried(_OUT_OF_TIME)
+        except errors.BrexError as error:
+            return _Tried(_stopped(call, error))
         remaining = call.deadline.remaining()
         if remaining <= 0:
-            return _OUT_OF_TIME, 0.0, False
-        token = await shared.auth.token()
+            return _Tried(_OUT_OF_TIME)
         headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
         if call.key is not None:
             headers["Idempotency-Key"] = call.key
         call.attempts += 1
+        call.owed = 0
+        began = shared.clock.monotonic()
         came = await shared.network.exchange(slot, call.request, headers, self._timeout.within(remaining))
         seconds = shared.clock.monotonic() - began
-        if isinstance(came, Answer) and came.status >= HTTPStatus.MULTIPLE_CHOICES:
-            came = came.without(token)
         verdict = judge(call.operation, came, doubt=call.doubt, now=shared.clock.wall())
-        replay = verdict.status == HTTPStatus.UNAUTHORIZED and not call.replayed and await shared.auth.rejected(token)
-        call.replayed = call.replayed or replay
-        return verdict, seconds, replay
+        if verdict.error is not None:
+            verdict = judge(call.operation, came.without(token), doubt=call.doubt, now=shared.clock.wall())
+        if verdict.error is errors.InvalidResponseError:
+            slot.broken = True  # what comes next on this connection may belong to this answer
+        return _Tried(verdict, seconds, token)
+
+    async def _renew(self, call: _Progress, tried: _Tried) -> Verdict[Any]:
+        """Ask, once in a call, for another token than the refused one; tell what to end with where there is none."""
+        try:
+            with TimeLimit(call.deadline.remaining()):
+                call.replayed = await self.shared.auth.rejected(tried.token)
+        except errors.BrexError as error:
+            return _stopped(call, error)
+        except TimeoutError:
+            pass  # the refusal is the answer then
+        return tried.verdict
 
     def _wait_before_retry(self, call: _Progress, verdict: Verdict[Any]) -> float | None:
         """Seconds to wait before another attempt, or None: there is none. Draws on the quota."""
@@ -188,9 +230,9 @@ class Engine:
         cost = RetryQuota.THROTTLED_COST if throttled else RetryQuota.RETRY_COST
         if wait >= call.deadline.remaining() or not shared.quota.draw(cost):
             return None
-        call.cost = cost
+        call.cost = call.owed = cost
         call.retries += 1
-        call.asked_again = verdict.retry is Retry.ONCE
+        call.asked_again = call.asked_again or verdict.retry is Retry.ONCE
         return wait
 
     def _tell(self, call: _Progress, verdict: Verdict[Any], seconds: float, wait: float | None) -> None:
@@ -207,10 +249,12 @@ class Engine:
             except Exception:  # a broken hook must not cost the caller the outcome of the call
                 logger.warning("on_attempt raised, which is ignored", exc_info=True)
 
-    @staticmethod
-    def _give_up(call: _Progress, verdict: Verdict[Any]) -> NoReturn:
-        """Raise the call's error from a frame that never saw the token."""
-        raise make_error(call.operation, verdict, attempts=call.attempts, key=call.key, doubt=call.doubt)
-
 
 _OUT_OF_TIME: Verdict[Any] = Verdict(error=errors.CallTimeoutError, text="the deadline has passed")
+
+
+def _stopped(call: _Progress, error: errors.BrexError) -> Verdict[Any]:
+    """End a call with an error that somebody else raised; a client that is closed in mid-call lost its connection."""
+    if isinstance(error, errors.ConfigurationError) and call.attempts:
+        return Verdict(error=errors.ConnectionFailedError, text=str(error))
+    return Verdict(error=type(error), failure=error)

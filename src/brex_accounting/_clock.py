@@ -32,6 +32,50 @@ class Deadline:
         if self._end is None:
             self._end = self._clock.monotonic() + self._seconds
 
+    @property
+    def started(self) -> bool:
+        return self._end is not None
+
     def remaining(self) -> float:
         """Seconds left; without end while the first attempt still waits to be let through."""
         return inf if self._end is None else self._end - self._clock.monotonic()
+
+
+class TimeLimit:
+    """Ends what is awaited inside with a TimeoutError when its time is up.
+
+    asyncio.timeout does the same, but in the first releases of Python 3.11 its own cancellation gets out of it in a
+    task that was cancelled before and is cleaning up. And where what is awaited made an ordinary error of somebody
+    else's cancellation, the cancellation goes on here.
+    """
+
+    __slots__ = ("_before", "_expired", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - whatever awaits runs in one
+        self._task = task
+        self._before = task.cancelling()
+        if self._seconds != inf:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        cancellations = self._task.uncancel() if self._expired else self._task.cancelling()
+        if kind is None:
+            return
+        if cancellations > self._before:
+            if issubclass(kind, Exception):
+                raise asyncio.CancelledError from None
+        elif self._expired and kind is asyncio.CancelledError:
+            raise TimeoutError from None

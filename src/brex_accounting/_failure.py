@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from . import errors
@@ -26,6 +27,8 @@ _ADVICE: dict[type[errors.BrexError], str] = {
     errors.ServerError: "repeat the call later",
 }
 _DEFAULT_ADVICE = "look at status, error_code and details"
+_MAY_CHANGE = (errors.RateLimitedError, errors.ConflictError)
+"""Refusals that the same request may not get the next time."""
 
 
 def make_error(
@@ -34,6 +37,12 @@ def make_error(
     """Make the error for a verdict that is no success; `doubt` is that of all attempts together."""
     kind = verdict.error or errors.BrexError
     outcome = Outcome.UNKNOWN if doubt and not operation.safe else Outcome.NOT_APPLIED
+    if isinstance(verdict.failure, errors.ConfigurationError):
+        return verdict.failure
+    if verdict.failure is not None:
+        error = copy.copy(verdict.failure)  # others may be raising the same one
+        error.outcome, error.operation, error.attempts, error.idempotency_key = outcome, operation.name, attempts, key
+        return error
     trace = f" (trace id {printable(verdict.trace_id)})" if verdict.trace_id else ""
     return kind(
         f"{operation.name}: {verdict.text.rstrip('.')}{trace}. {_next_step(operation, verdict, kind, key, outcome)}.",
@@ -48,10 +57,11 @@ def make_error(
 def _next_step(
     operation: Operation[Any], verdict: Verdict[Any], kind: type[errors.BrexError], key: str | None, outcome: Outcome
 ) -> str:
-    blocking = verdict.attributes.get("existing_integration_id") or "the active integration"
+    blocking = printable(verdict.attributes.get("existing_integration_id") or "") or "the active integration"
     advice = _ADVICE.get(kind, _DEFAULT_ADVICE).format(existing_integration_id=blocking)
     if outcome is Outcome.NOT_APPLIED:
         return advice[0].upper() + advice[1:] if operation.safe else f"It changed nothing: {advice}"
-    if verdict.doubt or kind is errors.RateLimitedError:
+    definite = issubclass(kind, errors.APIError) and kind not in _MAY_CHANGE and not verdict.doubt
+    if not definite:
         return f"It may have been applied: to find out, repeat the call with idempotency_key={key!r}"
     return "An earlier attempt of this call may have been applied: look at the state before you repeat it"

@@ -1,9 +1,9 @@
-"""The rate limit that Brex counts, kept on our side so that its 429 stays rare."""
+"""Who may send, and when: the gate before the network, and the rate limit that Brex counts, kept on our side too."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from ._arguments import check_count, check_positive
@@ -22,8 +22,45 @@ class RateLimit:
         object.__setattr__(self, "per", check_positive(per, "per"))
 
 
+class Gate:
+    """A semaphore that is fair in the order of the calls' arrival.
+
+    A call that comes `again` arrived before all those that still wait for their first time. Its deadline runs, theirs
+    do not: behind 5,000 of them it would end before it gets its turn.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._again: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._first: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+
+    async def acquire(self, *, again: bool = False) -> None:
+        """Wait for a place. Each `acquire` that returned is followed by one `release`."""
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        line = self._again if again else self._first
+        line[turn] = None
+        try:
+            await turn
+        except BaseException:
+            line.pop(turn, None)
+            if turn.done() and not turn.cancelled():  # let in and cancelled in the same moment
+                self.release()
+            raise
+
+    def release(self) -> None:
+        while line := self._again or self._first:
+            turn, _ = line.popitem(last=False)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
 class RateLimiter:
-    """Lets attempts through in the order of their arrival, never more than the limit in any window.
+    """Lets attempts through in the order of their calls' arrival, never more than the limit in any window.
 
     The server counts a request somewhere between the start and the end of its attempt, so a place is free again one
     window after the end.
@@ -41,17 +78,16 @@ class RateLimiter:
         """Let nothing through for so long: the server said so."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
-    async def acquire(self) -> None:
+    async def acquire(self, *, again: bool = False) -> None:
         """Wait for a place. Each `acquire` that returned is followed by one `release`."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop = loop
-            self._turn = asyncio.Lock()
+            self._turn = Gate(1)
             self._freed = asyncio.Event()
-        if not self._turn.locked() and self._wait() == 0:
-            self._running += 1
-            return
-        async with self._turn:
+        turn = self._turn
+        await turn.acquire(again=again)
+        try:
             while (seconds := self._wait()) != 0:
                 if seconds is None:
                     self._freed.clear()
@@ -59,6 +95,8 @@ class RateLimiter:
                 else:
                     await self._clock.sleep(seconds)
             self._running += 1
+        finally:
+            turn.release()
 
     def release(self) -> None:
         self._running -= 1

@@ -10,20 +10,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 import ssl
 import urllib.request
+import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import inf
 from typing import Any
 
 import httpx
 
-from ._answers import Answer, NoAnswer
+from ._answers import Answer, Body, NoAnswer
 from ._arguments import check_positive, refuse
+from ._clock import TimeLimit
+from ._limits import Gate
+from .errors import ConfigurationError
 
-MAX_BODY = 64 * 1024 * 1024
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_CLOSED = "The client is closed: make a new one."
 
 Transport = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
 
@@ -36,7 +42,11 @@ def check_base_url(value: object, name: str = "base_url") -> httpx.URL:
         url = httpx.URL(value)
     except httpx.InvalidURL:
         url = httpx.URL()
-    if url.scheme not in {"https", "http"} or not url.host:
+    if (
+        url.scheme not in {"https", "http"}
+        or not _is_host(url)
+        or not 0 < (1 if url.port is None else url.port) < 2**16
+    ):
         refuse(f"{name} must be an address such as https://api.brex.com.")
     if url.userinfo:
         refuse(f"{name} must not hold a user name or password: pass a token as auth.")
@@ -45,6 +55,12 @@ def check_base_url(value: object, name: str = "base_url") -> httpx.URL:
     if url.scheme == "http" and not _is_loopback(url.host):
         refuse(f"{name} must be https: http, which anyone on the way can read, is for loopback only.")
     return url
+
+
+def _is_host(url: httpx.URL) -> bool:
+    """Whether it can be a host at all: httpx takes a space for a part of one."""
+    host = url.raw_host.decode("ascii").removesuffix(".")
+    return ":" in host or all(re.fullmatch(r"\w[-\w]*", label) for label in host.split("."))
 
 
 def _is_loopback(host: str) -> bool:
@@ -58,118 +74,103 @@ def _is_loopback(host: str) -> bool:
 class Timeout:
     """How long one attempt may take: as a whole (a number), or for each phase (httpx.Timeout)."""
 
-    whole: float | None
+    whole: float
     phases: Mapping[str, float | None]
 
     @classmethod
     def of(cls, value: object) -> Timeout:
         if isinstance(value, httpx.Timeout):
-            return cls(None, value.as_dict())
+            for phase, most in value.as_dict().items():
+                if most is not None:
+                    check_positive(most, f"The {phase} timeout")
+            return cls(inf, value.as_dict())
         seconds = check_positive(value, "timeout")
         return cls(seconds, httpx.Timeout(seconds).as_dict())
 
     def within(self, remaining: float) -> Timeout:
         """The same, but no longer than what remains of the call."""
-        phases = {
-            name: remaining if seconds is None else min(seconds, remaining) for name, seconds in self.phases.items()
-        }
-        return Timeout(remaining if self.whole is None else min(self.whole, remaining), phases)
+        phases = {name: min(inf if most is None else most, remaining) for name, most in self.phases.items()}
+        return Timeout(min(self.whole, remaining), phases)
 
 
+@dataclass(slots=True, eq=False)
 class Slot:
     """One place on the wire."""
 
-    __slots__ = ("_home", "broken", "transport")
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, home: _Slots) -> None:
-        self.transport = transport
-        self.broken = False
-        self._home = home
-
-    def release(self) -> None:
-        self._home.release(self)
+    transport: httpx.AsyncBaseTransport
+    home: _Slots
+    broken: bool = False
 
 
 class _Slots:
-    """The slots of one event loop: with a transport each, or around the one that the user brought."""
+    """The slots of one event loop: with a transport each, or all around the one that the user brought."""
 
-    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], *, size: int, shared: bool, owned: bool) -> None:
+    def __init__(self, size: int, make: Callable[[], httpx.AsyncBaseTransport], *, shared: bool, owned: bool) -> None:
         self.loop = asyncio.get_running_loop()
-        self._gate = asyncio.Semaphore(size)
+        self._gate = Gate(size)
         self._make = make
-        self._shared = make() if shared else None
+        self._shared = shared
         self._owned = owned
         self._idle: list[Slot] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._at_loop_end = self._janitor()
-
-    async def open(self) -> None:
         # asyncio.run ends the loop's async generators while the loop still works: there the connections of a client
         # that was not closed, or that goes on in another loop, are closed without a warning.
-        await anext(self._at_loop_end)
+        self.janitor = self._janitor()
 
-    async def aclose(self) -> None:
-        await self._at_loop_end.aclose()
+    def check_open(self) -> None:
+        if self._closed:
+            refuse(_CLOSED)
 
-    async def acquire(self) -> Slot:
-        await self._gate.acquire()
-        if self._idle:
-            return self._idle.pop()
+    async def acquire(self, *, again: bool) -> Slot:
+        await self._gate.acquire(again=again)
         try:
-            return Slot(self._shared or self._make(), self)
+            self.check_open()
+            return self._idle.pop() if self._idle else Slot(_made(self._make), self)
         except BaseException:
             self._gate.release()
             raise
 
     def release(self, slot: Slot) -> None:
-        self._gate.release()
-        if self._shared is not None:
-            return
-        if slot.broken or self._closed:
-            # In a task of its own, so that a cancelled call ends at once.
-            task = self.loop.create_task(_close_quietly(slot.transport))
+        if self._shared or not (slot.broken or self._closed):
+            self._idle.append(slot)
+            self._gate.release()
+        else:
+            self.close(slot.transport, lambda _: self._gate.release())
+
+    def close(self, open_: Any, then: Callable[[object], None] = lambda _: None) -> None:
+        """Close in a task of its own, so that a cancelled call ends at once, and a cancelled close goes on."""
+        if not self.loop.is_closed():  # after which there is nothing to close with
+            task = self.loop.create_task(_close_quietly(open_))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        else:
-            self._idle.append(slot)
+            task.add_done_callback(then)
 
     async def _janitor(self) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
             self._closed = True
-            idle, self._idle = self._idle, []
-            for slot in idle:
-                await _close_quietly(slot.transport)
-            if self._shared is not None and self._owned:
-                await _close_quietly(self._shared)
+            for transport in [self._make()] if self._shared else [slot.transport for slot in self._idle]:
+                if self._owned:
+                    self.close(transport)
             if self._closing:
                 await asyncio.wait(self._closing)
 
 
-async def _close_quietly(transport: httpx.AsyncBaseTransport) -> None:
-    with contextlib.suppress(httpx.HTTPError, OSError):  # what is thrown away may be broken already
-        await transport.aclose()
+async def _close_quietly(open_: Any) -> None:
+    with contextlib.suppress(Exception):  # what is thrown away may be broken already
+        await open_.aclose()
 
 
-class _Sending:
-    """Learns from httpcore's trace whether a request went out, for a timeout alone does not tell."""
-
-    __slots__ = ("sent", "traced")
-
-    def __init__(self) -> None:
-        self.sent = False
-        self.traced = False
-
-    async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
-        self.traced = True
-        if event.endswith("send_request_headers.started"):
-            self.sent = True
-
-    @property
-    def maybe_sent(self) -> bool:
-        return self.sent or not self.traced
+def _made(make: Callable[[], httpx.AsyncBaseTransport]) -> httpx.AsyncBaseTransport:
+    try:
+        return make()
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's callable, SSL_CERT_FILE, a proxy: all configuration
+        reason = type(error).__name__
+    return refuse(f"No connection can be made ready ({reason}): check transport, or proxy and certificates.")
 
 
 class Network:
@@ -179,96 +180,116 @@ class Network:
         self._base_url = str(base_url).rstrip("/")
         self._transport = transport
         self._size = max_connections
-        self._slots: _Slots | None = None
+        self._slots: dict[asyncio.AbstractEventLoop, _Slots] = {}
         self._closed = False
         self._connect = _Connector(base_url)
 
     def __repr__(self) -> str:
         return self._base_url
 
-    async def acquire(self) -> Slot:
-        """Wait for a slot, in the order of arrival. Each slot is released once."""
+    async def acquire(self, *, again: bool = False) -> Slot:
+        """Wait for a slot, in the order of arrival (see Gate). Each slot is released once."""
         if self._closed:
-            refuse("The client is closed: make a new one.")
-        slots = self._slots
-        if slots is None or slots.loop is not asyncio.get_running_loop():
-            self._slots = slots = self._new_slots()
-            await slots.open()
-        return await slots.acquire()
+            refuse(_CLOSED)
+        loop = asyncio.get_running_loop()
+        slots = self._slots.get(loop)
+        if slots is None:
+            # Another loop's stay while it lives: what nobody holds is collected, its sockets still open.
+            self._slots = {other: its for other, its in self._slots.items() if not other.is_closed()}
+            slots = self._slots[loop] = self._new_slots()
+            await anext(slots.janitor)
+        return await slots.acquire(again=again)
 
     def _new_slots(self) -> _Slots:
-        if self._transport is None:
-            return _Slots(self._connect, size=self._size, shared=False, owned=True)
-        if isinstance(self._transport, httpx.AsyncBaseTransport):
-            transport = self._transport
-            return _Slots(lambda: transport, size=self._size, shared=True, owned=False)
-        return _Slots(self._transport, size=self._size, shared=True, owned=True)
+        given = self._transport
+        if given is None:
+            return _Slots(self._size, self._connect, shared=False, owned=True)
+        transport = given if isinstance(given, httpx.AsyncBaseTransport) else _made(given)
+        return _Slots(self._size, lambda: transport, shared=True, owned=transport is not given)
 
     async def aclose(self) -> None:
         self._closed = True
-        slots, self._slots = self._slots, None
-        if slots is not None and slots.loop is asyncio.get_running_loop():
-            await slots.aclose()
+        slots = self._slots.get(asyncio.get_running_loop())
+        if slots is not None:
+            await slots.janitor.aclose()
 
     async def exchange(
         self, slot: Slot, request: Mapping[str, Any], headers: Mapping[str, str], limit: Timeout
     ) -> Answer | NoAnswer:
         """Send what the generated `get_kwargs` gives, and read the answer, decompressed and up to 64 MiB."""
-        sending = _Sending()
-        message = httpx.Request(
-            request["method"],
-            self._base_url + request["url"],
-            params=request.get("params"),
-            headers={**headers, **request.get("headers", {})},
-            content=request.get("content"),
-            extensions={"timeout": limit.phases, "trace": sending.trace},
-        )
-        reading = _Reading()
+        exchange = _Exchange()
         slot.broken = True
         try:
-            async with asyncio.timeout(limit.whole):
-                answer = await reading.run(slot.transport, message)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            sent = sending.maybe_sent and not isinstance(error, NEVER_SENT)
-            return reading.refusal() or NoAnswer("no answer in time", sent=sent, timed_out=True)
-        except (httpx.TransportError, OSError) as error:
-            sent = sending.maybe_sent and not isinstance(error, NEVER_SENT)
-            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-            return reading.so_far("its body was cut short") or NoAnswer(reason, sent=sent, timed_out=False)
-        except httpx.DecodingError:
-            return reading.so_far("its body cannot be decompressed") or NoAnswer(
-                "DecodingError", sent=True, timed_out=False
+            message = httpx.Request(
+                request["method"],
+                self._base_url + request["url"],
+                params=request.get("params"),
+                headers={**headers, **request.get("headers", {})},
+                content=request.get("content"),
+                extensions={"timeout": limit.phases, "trace": exchange.trace},
             )
-        slot.broken = answer.too_large
+            with TimeLimit(limit.whole):
+                answer = await exchange.run(slot.transport, message)
+        except Exception as error:  # noqa: BLE001 - whatever a transport raises, the call ends in a known outcome
+            return exchange.ended_by(error)
+        finally:
+            if exchange.half_open is not None:
+                slot.home.close(exchange.half_open)
+        slot.broken = answer.too_large or answer.defect is not None
         return answer
 
 
-class _Reading:
-    """An answer on its way in."""
+@dataclass(slots=True)
+class _Exchange:
+    """A request on its way out, and its answer on its way in."""
 
-    def __init__(self) -> None:
-        self._response: httpx.Response | None = None
-        self._body = bytearray()
+    half_open: Any = None
+    """A connection that nobody closes when its TLS handshake is cancelled, for httpcore has not yet taken it over."""
+    _handed_over: bool = False
+    _traced: bool = False
+    _sent: bool = False
+    _response: httpx.Response | None = None
+    _body: Body = field(default_factory=Body)
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Learn from httpcore's trace whether the request went out, for an error's class alone does not tell."""
+        self._traced = True
+        if event.endswith("connect_tcp.complete"):
+            self.half_open = info["return_value"]
+        elif event.endswith("send_request_headers.started"):
+            self.half_open = None
+            self._sent = self._sent or info["request"].method != b"CONNECT"
 
     async def run(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
+        self._handed_over = True
         self._response = response = await transport.handle_async_request(request)
         try:
-            async for chunk in response.aiter_bytes():
-                if len(self._body) + len(chunk) > MAX_BODY:
-                    return Answer(response.status_code, response.headers, b"", too_large=True)
-                self._body += chunk
+            if response.is_stream_consumed:  # a transport that works in memory has decompressed it too
+                self._body.feed(response.content)
+            else:
+                self._body = Body(response.headers.get("content-encoding"))
+                async for chunk in response.aiter_raw():
+                    self._body.feed(chunk)
+                    if self._body.too_large:
+                        break
         finally:
-            await response.aclose()
-        return Answer(response.status_code, response.headers, bytes(self._body))
+            with contextlib.suppress(Exception):  # which would hide how it ended
+                await response.aclose()
+        return self._answer(response, self._body.defect)
 
-    def so_far(self, defect: str) -> Answer | None:
+    def ended_by(self, error: Exception) -> Answer | NoAnswer:
+        """Tell what came, as far as it came. A status that says no is an answer whatever became of its body."""
+        timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
         response = self._response
-        return response and Answer(response.status_code, response.headers, bytes(self._body), defect)
+        if response is not None and (response.status_code >= HTTPStatus.BAD_REQUEST or not timed_out):
+            broken = isinstance(error, zlib.error)
+            return self._answer(response, f"its body {'cannot be decompressed' if broken else 'was cut short'}")
+        sent = self._sent if self._traced else self._handed_over and not isinstance(error, NEVER_SENT)
+        reason = "no answer in time" if timed_out else f"{type(error).__name__}: {error}".removesuffix(": ")
+        return NoAnswer(reason, sent=sent or response is not None, timed_out=timed_out)
 
-    def refusal(self) -> Answer | None:
-        """A status that says no is an answer whatever became of its body; a success is none without its body."""
-        answer = self.so_far("its body was cut short")
-        return answer if answer is not None and answer.status >= HTTPStatus.BAD_REQUEST else None
+    def _answer(self, response: httpx.Response, defect: str | None) -> Answer:
+        return Answer(response.status_code, response.headers, self._body.content, defect, self._body.too_large)
 
 
 class _Connector:
@@ -276,7 +297,10 @@ class _Connector:
 
     def __init__(self, base_url: httpx.URL) -> None:
         self._secure = base_url.scheme == "https"
-        self._proxy = None if _is_loopback(base_url.host) else _environment_proxy(base_url)
+        direct = _is_loopback(base_url.host) or urllib.request.proxy_bypass(base_url.host)
+        proxies = {} if direct else urllib.request.getproxies()
+        proxy = proxies.get(base_url.scheme) or proxies.get("all")
+        self._proxy = proxy if proxy is None or "://" in proxy else f"http://{proxy}"
         self._context: ssl.SSLContext | None = None
 
     def __call__(self) -> httpx.AsyncBaseTransport:
@@ -287,10 +311,3 @@ class _Connector:
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
             proxy=self._proxy,
         )
-
-
-def _environment_proxy(url: httpx.URL) -> str | None:
-    if urllib.request.proxy_bypass(url.host):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")

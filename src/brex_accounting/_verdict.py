@@ -50,19 +50,22 @@ class Verdict(Generic[T]):
     status: int | None = None
     retry_after: float | None = None
     trace_id: str | None = None
+    failure: errors.BrexError | None = None
+    """An error that was made elsewhere, such as by the authorization."""
 
 
 def judge(operation: Operation[T], came: Answer | NoAnswer, *, doubt: bool, now: float) -> Verdict[T]:
     """Tell what came back of an attempt; `doubt` is that of the attempts before it, `now` the wall clock."""
     if isinstance(came, NoAnswer):
         error = errors.CallTimeoutError if came.timed_out else errors.ConnectionFailedError
-        return Verdict(error=error, text=came.reason, retry=Retry.YES, doubt=came.sent)
+        return Verdict(error=error, text=printable(came.reason), retry=Retry.YES, doubt=came.sent)
     if came.too_large:
         return _unreadable(came, "its body is larger than 64 MiB", Retry.NO)
     if HTTPStatus.OK <= came.status < HTTPStatus.MULTIPLE_CHOICES:
         return _judge_success(operation, came)
     if came.status < HTTPStatus.BAD_REQUEST:
-        return _unreadable(came, "redirects are not followed", Retry.NO)
+        redirect = came.status >= HTTPStatus.MULTIPLE_CHOICES
+        return _unreadable(came, "redirects are not followed" if redirect else "it is none to this request", Retry.NO)
     return _judge_refusal(came, doubt=doubt, now=now)
 
 
@@ -75,6 +78,8 @@ def _judge_success(operation: Operation[T], answer: Answer) -> Verdict[T]:
         value = operation.read(answer.body)
     except ValueError as error:
         reason = str(error)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must not hide that the change was made
+        reason = type(error).__name__
     else:
         return Verdict(value=value, status=answer.status, trace_id=answer.trace_id)
     if not answer.body:
@@ -90,7 +95,7 @@ def _unreadable(answer: Answer, reason: str, retry: Retry) -> Verdict[Any]:
         attributes={
             "status": answer.status,
             "content_type": answer.content_type,
-            "length": len(answer.body),
+            "length": answer.length,
             "trace_id": answer.trace_id,
         },
         retry=retry,
@@ -101,7 +106,7 @@ def _unreadable(answer: Answer, reason: str, retry: Retry) -> Verdict[Any]:
 
 
 def _body_facts(answer: Answer) -> str:
-    return f"({printable(answer.content_type or 'no Content-Type')}, {len(answer.body)} bytes)"
+    return f"({printable(answer.content_type or 'no Content-Type')}, {answer.length} bytes)"
 
 
 def _judge_refusal(answer: Answer, *, doubt: bool, now: float) -> Verdict[Any]:
@@ -117,7 +122,7 @@ def _judge_refusal(answer: Answer, *, doubt: bool, now: float) -> Verdict[Any]:
         retry = Retry.THROTTLED
     elif error is errors.ConflictError and doubt:
         retry = Retry.ONCE
-    said = " ".join(filter(None, [str(status), code])) + (f": {envelope.message}" if envelope.message else "")
+    said = f"{status} {printable(code or '')}".rstrip() + (f": {envelope.message}" if envelope.message else "")
     if code is None:
         said += f" {_body_facts(answer)}"
     return Verdict(

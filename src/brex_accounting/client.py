@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
-from typing import Self
+from typing import Any, NoReturn, Self
 
 import httpx
 
@@ -12,39 +13,49 @@ from ._arguments import check_count, refuse
 from ._call import Attempt, Engine, Shared
 from ._clock import Clock
 from ._limits import RateLimit, RateLimiter
-from ._network import Network, Timeout, check_base_url
+from ._network import Network, Timeout, Transport, check_base_url
 from ._retry import RetryPolicy, RetryQuota
-from .auth import UserToken, from_environment
+from .auth import Authorizer, UserToken, from_environment
 from .integrations import Integrations
 
 PRODUCTION = "https://api.brex.com"
 STAGING = "https://api-staging.brex.com"
 """Brex's own staging. It is no sandbox: customers' tokens do not work there."""
 
+_UNCHANGED: Any = ...
+
 
 class BrexAccounting:
-    """A client of the Brex Accounting API, for one account.
+    """A client of the Brex Accounting API, for the one account that its token belongs to.
 
-    Use it as an async context manager, or `aclose` it. It holds no connection before the first call, and goes on in a
-    second event loop after the first. After a fork, and in another thread, make another one.
+        async with BrexAccounting("bxt_…") as brex:
+            integration = await brex.integrations.create("ERP_A", "acct-42")
+
+    Use it as an async context manager, or `aclose` it when you are done. Make one and keep it: it holds no connection
+    before the first call, reuses them after, serves any number of tasks at a time, and goes on in a second event loop
+    after the first. After a fork, and in another thread, make another one.
 
     Args:
         auth: A user token. Without one, it is read from ``BREX_TOKEN``.
-        base_url: Without one, ``BREX_BASE_URL``, else `PRODUCTION`. Must be https; http only on loopback.
-        timeout: Seconds for one attempt, its body included; an httpx.Timeout sets each phase instead.
-        retry: How far a call goes before it gives up.
+        base_url: Where the API is. Without one, ``BREX_BASE_URL``, else `PRODUCTION`. Must be https; http only on
+            loopback. A path is put before those of the API.
+        timeout: Seconds for one attempt, its body included; an httpx.Timeout sets each phase instead. A call may take
+            several attempts: `retry` bounds it as a whole.
+        retry: How far a call goes before it gives up: attempts, deadline, waits.
         rate_limit: What the client keeps to by itself; None: nothing. It counts per process: share the account's 1,000
             requests in 60 seconds out among your workers.
         max_connections: How many requests are on the wire at a time; further calls queue.
         transport: An httpx transport, which stays yours to close and serves one event loop; or a callable that makes
-            one, called once for each event loop, and what it made is closed by the client.
-        on_attempt: Called after each attempt, for metrics. What it raises is logged and ignored.
+            one, called once for each event loop, and what it made is closed by the client. None: connections of the
+            client's own, through the proxy that the environment names, if any.
+        on_attempt: Called, not awaited, after each attempt, for metrics. What it raises is logged and ignored.
 
     Raises:
         ConfigurationError: An argument, or the environment, cannot be right.
     """
 
     integrations: Integrations
+    """Connect an accounting system to the account, pause it, resume it."""
 
     def __init__(
         self,
@@ -58,14 +69,15 @@ class BrexAccounting:
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
         on_attempt: Callable[[Attempt], None] | None = None,
     ) -> None:
-        url = check_base_url(base_url if base_url is not None else os.environ.get("BREX_BASE_URL") or PRODUCTION)
         if rate_limit is not None and not isinstance(rate_limit, RateLimit):
             refuse("rate_limit must be a RateLimit or None.")
-        if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport) and not callable(transport):
-            refuse("transport must be an httpx.AsyncBaseTransport, or a callable that makes one.")
+        if on_attempt is not None and (not callable(on_attempt) or inspect.iscoroutinefunction(on_attempt)):
+            refuse("on_attempt must be an ordinary function, for it is not awaited.")
         clock = Clock()
         shared = Shared(
-            network=Network(url, transport, check_count(max_connections, "max_connections")),
+            network=Network(
+                _address(base_url), _check_transport(transport), check_count(max_connections, "max_connections")
+            ),
             auth=_authorizer(auth),
             limiter=RateLimiter(rate_limit, clock),
             quota=RetryQuota(),
@@ -82,24 +94,38 @@ class BrexAccounting:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.shared.network!r}>"
 
+    def __reduce__(self) -> NoReturn:
+        message = "a client holds a token and connections: make another one instead of copying or pickling it"
+        raise TypeError(message)
+
     def with_options(
-        self, *, timeout: float | httpx.Timeout | None = None, retry: RetryPolicy | None = None
+        self, *, timeout: float | httpx.Timeout = _UNCHANGED, retry: RetryPolicy = _UNCHANGED
     ) -> BrexAccounting:
-        """Return a view of this client with other options.
+        """Return a view of this client in which what is given here applies instead.
+
+            patient = brex.with_options(retry=RetryPolicy(deadline=600.0))
 
         It shares the connections, tokens, limits and quota, changes nothing in this client, and closing it closes
         nothing.
+
+        Args:
+            timeout: Seconds for one attempt, as for the client.
+            retry: How far a call goes, as for the client.
+
+        Raises:
+            ConfigurationError: An argument cannot be right.
         """
         engine = self._engine.with_options(
-            None if timeout is None else Timeout.of(timeout),
-            None if retry is None else _check_retry(retry),
+            None if timeout is _UNCHANGED else Timeout.of(timeout),
+            None if retry is _UNCHANGED else _check_retry(retry),
         )
         view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
         view._open(engine, owner=False)
         return view
 
     async def aclose(self) -> None:
-        """Close the connections. Calls after it raise ConfigurationError."""
+        """Close the connections. Calls after it raise ConfigurationError; closing once more does nothing."""
         if self._owner:
             await self._engine.shared.network.aclose()
 
@@ -110,7 +136,7 @@ class BrexAccounting:
         await self.aclose()
 
 
-def _authorizer(auth: object) -> UserToken:
+def _authorizer(auth: object) -> Authorizer:
     if auth is None:
         return from_environment()
     if isinstance(auth, str):
@@ -118,6 +144,28 @@ def _authorizer(auth: object) -> UserToken:
     if isinstance(auth, UserToken):
         return auth
     return refuse("auth must be a token, a UserToken, or None to read the environment.")
+
+
+def _address(base_url: object) -> httpx.URL:
+    named = os.environ.get("BREX_BASE_URL")
+    if base_url is None and named:
+        return check_base_url(named, "BREX_BASE_URL")
+    return check_base_url(PRODUCTION if base_url is None else base_url)
+
+
+def _check_transport(transport: object) -> Transport:
+    if transport is None or isinstance(transport, httpx.AsyncBaseTransport):
+        return transport
+    if not callable(transport):
+        refuse("transport must be an httpx.AsyncBaseTransport, or a callable that makes one.")
+
+    def make() -> httpx.AsyncBaseTransport:
+        made = transport()
+        if not isinstance(made, httpx.AsyncBaseTransport):
+            refuse(f"transport was called and gave a {type(made).__name__}, which is no httpx.AsyncBaseTransport.")
+        return made
+
+    return make
 
 
 def _check_retry(retry: object) -> RetryPolicy:

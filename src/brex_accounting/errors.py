@@ -55,12 +55,12 @@ class BrexError(Exception):
     idempotency_key: str | None = None
     """The Idempotency-Key of the call, to repeat it with; None for reads."""
     disconnected_integration_id: str | None = None
-    """The integration that `ensure(replace=True)` had disconnected before this happened."""
+    """The integration that `ensure(replace=True)` disconnected, or may have, before this happened."""
 
     def __init__(self, text: str = "", **attributes: Any) -> None:
         super().__init__(text)
         for name in attributes:
-            if not hasattr(type(self), name):
+            if hasattr(Exception, name) or not hasattr(type(self), name):
                 message = f"{type(self).__name__} has no attribute {name!r}"
                 raise TypeError(message)
         self.__dict__.update(attributes)
@@ -108,24 +108,31 @@ class APIError(BrexError):
     """Seconds to wait, where the API said how long."""
 
     def __init__(self, text: str = "", **attributes: Any) -> None:
-        super().__init__(text, **{"details": {}} | attributes)
+        super().__init__(text or attributes.get("message", ""), **{"details": {}} | attributes)
 
 
 class BadRequestError(APIError):
     """400: the request is malformed or incomplete."""
 
+    status: int = 400
+
 
 class UnauthorizedError(APIError):
     """401: the token is missing, expired, revoked, or (Brex does that too) lacks a permission."""
+
+    status: int = 401
 
 
 class ForbiddenError(APIError):
     """403: the token lacks the scope that the operation needs."""
 
+    status: int = 403
+
 
 class NotFoundError(APIError):
     """404: there is no such integration or record."""
 
+    status: int = 404
     record_ids: tuple[str, ...] = ()
     """The unknown record ids, where the API named them."""
 
@@ -133,49 +140,67 @@ class NotFoundError(APIError):
 class ConflictError(APIError):
     """409: the request conflicts with the state of the account."""
 
+    status: int = 409
+
 
 class IntegrationExistsError(ConflictError):
     """409 ACTIVE_INTEGRATION_EXISTS: another integration is active, and an account has at most one."""
 
     existing_integration_id: str | None = None
+    """The active integration."""
     existing_vendor: str | None = None
+    """Its vendor."""
     requested_vendor: str | None = None
+    """The vendor that this call asked for."""
 
 
 class VendorAccountMismatchError(ConflictError):
     """409 VENDOR_ACCOUNT_ID_MISMATCH: the active integration is of this vendor, with another vendor account."""
 
     existing_integration_id: str | None = None
+    """The active integration."""
     existing_vendor_account_id: str | None = None
+    """Its account in the accounting system."""
     requested_vendor_account_id: str | None = None
+    """The account that this call asked for."""
 
 
 class IntegrationNotActiveError(ConflictError):
     """409 INTEGRATION_NOT_ACTIVE: only an active integration can be disconnected."""
 
     integration_id: str | None = None
+    """The integration that the call named."""
     current_status: str | None = None
+    """What it is instead, such as ``DISABLED``."""
 
 
 class UnprocessableError(APIError):
     """422: the request is well formed, and its content is refused."""
+
+    status: int = 422
 
 
 class DuplicateRecordsError(UnprocessableError):
     """422 DUPLICATE_ACCOUNTING_RECORD_IDS: a record stands in the report more than once."""
 
     record_ids: tuple[str, ...] = ()
+    """These records."""
 
 
 class RecordsNotReadyError(UnprocessableError):
     """422 ACCOUNTING_RECORD_NOT_READY_FOR_EXPORT: some records have left READY_FOR_EXPORT, or never were there."""
 
     record_ids: tuple[str, ...] = ()
+    """These records."""
 
 
 class RateLimitedError(APIError):
     """429: more than 1,000 requests in 60 seconds for the client id and account."""
 
+    status: int = 429
+
 
 class ServerError(APIError):
     """5xx, 520 and other unregistered numbers included."""
+
+    status: int = 500

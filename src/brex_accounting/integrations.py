@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from brex_accounting_api.api.accounting_integrations import (
     create_integration,
@@ -11,7 +11,8 @@ from brex_accounting_api.api.accounting_integrations import (
 )
 from brex_accounting_api.models import CreateIntegrationRequest
 
-from ._arguments import check_id, check_text
+from ._answers import printable
+from ._arguments import check_id, check_text, is_id
 from ._verdict import Operation
 from .errors import (
     BrexError,
@@ -34,20 +35,33 @@ REACTIVATE = Operation("reactivateIntegration", read_integration)
 class Integrations:
     """The integrations of the account that the token belongs to. At most one of them is active.
 
-    Each method raises ConfigurationError for arguments that cannot be right, before anything is sent, and otherwise
-    what the tree in `brex_accounting.errors` says.
+    The API has no call that lists or reads integrations: keep the id that `create` or `ensure` gave.
+
+    Every method raises ConfigurationError for arguments that cannot be right, before anything is sent, and can raise
+    each error of the tree in `brex_accounting.errors`; those listed below have a meaning of their own for the method.
+
+    An `idempotency_key` is 1 to 255 printable ASCII characters; without one, each call makes its own (a UUIDv4), and
+    all its attempts carry it. Pass one where you want to repeat the very same request later, such as after a
+    cancelled call, whose outcome nobody knows. A new request needs a new key: with an old one the API may repeat an old
+    answer.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def __reduce__(self) -> NoReturn:
+        message = "a client's integrations belong to it: pickle or copy neither"
+        raise TypeError(message)
+
     async def create(self, vendor: str, vendor_account_id: str, *, idempotency_key: str | None = None) -> Integration:
-        """Register an accounting system, or return the active integration that already has this vendor and account.
+        """Connect an accounting system, or return the active integration that already has this vendor and account.
+
+        Nothing in the answer tells the two apart. A disconnected integration is not brought back: that is `reactivate`.
 
         Args:
             vendor: The vendor id that Brex assigned to the accounting system.
             vendor_account_id: The customer's account in the accounting system.
-            idempotency_key: 1 to 255 printable ASCII characters; without one, each call makes its own.
+            idempotency_key: See the class.
 
         Raises:
             IntegrationExistsError: An integration of another vendor is active.
@@ -57,6 +71,10 @@ class Integrations:
 
     async def disconnect(self, integration_id: str, *, idempotency_key: str | None = None) -> Integration:
         """Disable an active integration; `reactivate` brings it back.
+
+        Args:
+            integration_id: The `Integration.id`.
+            idempotency_key: See the class.
 
         Raises:
             NotFoundError: There is no such integration.
@@ -68,6 +86,10 @@ class Integrations:
     async def reactivate(self, integration_id: str, *, idempotency_key: str | None = None) -> Integration:
         """Make a disabled integration active again.
 
+        Args:
+            integration_id: The `Integration.id`.
+            idempotency_key: See the class.
+
         Raises:
             NotFoundError: There is no such integration.
             IntegrationExistsError: An integration is active. Where `existing_integration_id` is this one and `outcome`
@@ -76,35 +98,54 @@ class Integrations:
         return await self._reactivate(integration_id, idempotency_key=idempotency_key)
 
     async def ensure(self, vendor: str, vendor_account_id: str, *, replace: bool = False) -> Integration:
-        """Make sure that this vendor and account is the active integration.
+        """Make sure that this vendor and account is the active integration, and return it.
 
-        With `replace`, the active integration that stands in the way is disconnected first, once: when the create after
-        it fails too, the error says so in `disconnected_integration_id`. All steps share one deadline.
+        With `replace`, the active integration that stands in the way is disconnected, once, and the create is sent once
+        more. When one of these steps fails, its error says in `disconnected_integration_id` which one was, or may have
+        been, disconnected; its `outcome` then is UNKNOWN. All steps share one deadline.
+
+        Args:
+            vendor: The vendor id that Brex assigned to the accounting system.
+            vendor_account_id: The customer's account in the accounting system.
+            replace: Whether to disconnect what stands in the way.
+
+        Raises:
+            IntegrationExistsError: An integration of another vendor is active; with `replace`, somebody made another
+                one active meanwhile.
+            VendorAccountMismatchError: The same, with another account of this vendor.
         """
         deadline = self._engine.deadline()
-        conflict = None
         try:
             return await self._create(vendor, vendor_account_id, deadline=deadline)
         except (IntegrationExistsError, VendorAccountMismatchError) as error:
-            if not replace or error.existing_integration_id is None:
+            obstacle = error.existing_integration_id
+            if not replace or not is_id(obstacle):
                 raise
-            conflict = error.existing_integration_id
-        disconnected = await self._clear_the_way(conflict, deadline)
+        disconnected = False
         try:
+            disconnected = await self._clear_the_way(obstacle, deadline)
             return await self._create(vendor, vendor_account_id, deadline=deadline)
         except BrexError as error:
-            if disconnected:
-                error.disconnected_integration_id = conflict
-                error.outcome = Outcome.UNKNOWN
-                error.args = (f"{error} Before it, ensure had disconnected integration {conflict}.",)
+            _tell_of_the_obstacle(error, obstacle, disconnected=disconnected)
             raise
 
     async def ensure_disconnected(self, integration_id: str) -> None:
-        """Make sure that an integration is disabled, whoever disabled it. Raises NotFoundError where there is none."""
+        """Make sure that an integration is disabled, whoever disabled it.
+
+        Args:
+            integration_id: The `Integration.id`.
+
+        Raises:
+            NotFoundError: There is no such integration.
+            IntegrationNotActiveError: It is neither active nor disabled, but something this version does not know.
+        """
         await self._clear_the_way(integration_id, self._engine.deadline())
 
     async def ensure_active(self, integration_id: str) -> None:
         """Make sure that an integration is active, whoever made it so.
+
+        Args:
+            integration_id: The `Integration.id`.
 
         Raises:
             NotFoundError: There is no such integration.
@@ -150,3 +191,16 @@ class Integrations:
     async def _reactivate(self, integration_id: str, *, idempotency_key: str | None = None) -> Integration:
         request = reactivate_integration.get_kwargs(check_id(integration_id, "integration_id"))
         return await self._engine.call(REACTIVATE, request, idempotency_key=idempotency_key)
+
+
+def _tell_of_the_obstacle(error: BrexError, obstacle: str, *, disconnected: bool) -> None:
+    """Say in the error of a later step of `ensure` what became of the integration that stood in the way."""
+    name = printable(obstacle)
+    if disconnected:
+        error.outcome = Outcome.UNKNOWN
+        error.disconnected_integration_id = obstacle
+        error.args = (f"{error} Before that, ensure disconnected {name}: call ensure again, or reactivate {name}.",)
+    elif error.operation == DISCONNECT.name:
+        if error.outcome is Outcome.UNKNOWN:
+            error.disconnected_integration_id = obstacle
+        error.args = (f"{error} It was to disconnect {name}, which stood in the way of ensure.",)

@@ -25,10 +25,14 @@ class Integration(msgspec.Struct, kw_only=True, frozen=True):
     vendor_account_id: str
     """The customer's account in the accounting system."""
     status: IntegrationStatus
+    """ACTIVE or DISABLED; a value that this version does not know is kept, and equals its string."""
     created_at: datetime
     """With its offset."""
     unknown_fields: Mapping[str, Any] = {}
     """What the API sent that this version does not know."""
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
 def read_integration(body: bytes) -> Integration:

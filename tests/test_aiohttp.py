@@ -1,0 +1,104 @@
+"""aiohttp as the transport: the same outcomes as on httpx's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from brex_accounting import (
+    BrexAccounting,
+    BrexError,
+    CallTimeoutError,
+    ConfigurationError,
+    ConnectionFailedError,
+    Outcome,
+    RetryPolicy,
+    aiohttp_transport,
+)
+from brex_accounting._aiohttp import by_cause
+from brex_accounting.sandbox import Sandbox
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+
+
+@asynccontextmanager
+async def listening(handle: Handler) -> AsyncIterator[str]:
+    """Read one request's head, then do what the handler does."""
+    writers = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        handle(reader, writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def failure(url: str, seconds: float = 5.0) -> BrexError:
+    options = {"timeout": seconds, "retry": RetryPolicy.none(), "transport": aiohttp_transport}
+    async with BrexAccounting("bxt_x", base_url=url, **options) as brex:  # type: ignore[arg-type]
+        with pytest.raises(BrexError) as caught:
+            await brex.integrations.create("ERP_A", "acct-42")
+    return caught.value
+
+
+async def test_runs_calls_and_is_closed_by_the_client() -> None:
+    async with Sandbox() as sandbox, sandbox.serve() as url:
+        async with BrexAccounting(sandbox.token, base_url=url, transport=aiohttp_transport) as brex:
+            first, *others = await asyncio.gather(*(brex.integrations.create("ERP_A", "acct-42") for _ in range(50)))
+        assert {other.id for other in others} == {first.id}
+
+
+async def test_a_reset_is_in_doubt() -> None:
+    async with listening(lambda _, writer: writer.transport.abort()) as url:
+        error = await failure(url)
+    assert isinstance(error, ConnectionFailedError)
+    assert error.outcome is Outcome.UNKNOWN
+
+
+async def test_no_answer_in_time_is_in_doubt() -> None:
+    async with listening(lambda *_: None) as url:
+        error = await failure(url, seconds=0.2)
+    assert isinstance(error, CallTimeoutError)
+    assert error.outcome is Outcome.UNKNOWN
+
+
+async def test_a_refused_connection_was_never_sent() -> None:
+    async with listening(lambda *_: None) as url:
+        pass
+    error = await failure(url)
+    assert isinstance(error, ConnectionFailedError)
+    assert error.outcome is Outcome.NOT_APPLIED
+
+
+async def test_a_name_that_is_not_found_was_never_sent() -> None:
+    error = await failure("https://brex.invalid")
+    assert isinstance(error, ConnectionFailedError)
+    assert error.outcome is Outcome.NOT_APPLIED
+
+
+def test_other_errors_are_left_alone() -> None:
+    error = httpx.ConnectTimeout("no")
+    error.__cause__ = TimeoutError()
+    assert by_cause(error) is error
+
+
+def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brex_accounting._aiohttp.find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r'pip install "brex-accounting\[aiohttp\]"'):
+        aiohttp_transport()
+
+
+def test_max_connections_is_checked() -> None:
+    with pytest.raises(ConfigurationError, match="max_connections"):
+        aiohttp_transport(max_connections=0)

@@ -1,0 +1,190 @@
+"""What the package exports, frozen: a change here is a change for every user."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from importlib import import_module
+from types import ModuleType
+
+import pytest
+
+import brex_accounting
+
+NAMES = [
+    "APIError",
+    "Attempt",
+    "BadRequestError",
+    "BrexAccounting",
+    "BrexError",
+    "CallTimeoutError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "DuplicateRecordsError",
+    "ForbiddenError",
+    "Integration",
+    "IntegrationExistsError",
+    "IntegrationNotActiveError",
+    "IntegrationStatus",
+    "Integrations",
+    "InvalidResponseError",
+    "NotFoundError",
+    "Outcome",
+    "PRODUCTION",
+    "RateLimit",
+    "RateLimitedError",
+    "RecordsNotReadyError",
+    "RetryPolicy",
+    "STAGING",
+    "ServerError",
+    "UnauthorizedError",
+    "UnprocessableError",
+    "UserToken",
+    "VendorAccountMismatchError",
+    "aiohttp_transport",
+]
+
+# From the design's list of signatures, as far as it is built. `...` as a default: any.
+SIGNATURES = """
+class BrexAccounting:
+    def __init__(
+        self, auth=None, *, base_url=None, timeout=30.0, retry=..., rate_limit=..., max_connections=20,
+        transport=None, on_attempt=None,
+    ): ...
+    def with_options(self, *, timeout=..., retry=...): ...
+    async def aclose(self): ...
+    async def __aenter__(self): ...
+    async def __aexit__(self, *exc): ...
+
+class RetryPolicy:
+    def __init__(
+        self, *, max_attempts=4, deadline=120.0, initial_backoff=0.5, max_backoff=8.0, max_retry_after=60.0
+    ): ...
+    def none(): ...
+
+class RateLimit:
+    def __init__(self, requests, *, per): ...
+
+class Integrations:
+    async def create(self, vendor, vendor_account_id, *, idempotency_key=None): ...
+    async def ensure(self, vendor, vendor_account_id, *, replace=False): ...
+    async def disconnect(self, integration_id, *, idempotency_key=None): ...
+    async def reactivate(self, integration_id, *, idempotency_key=None): ...
+    async def ensure_disconnected(self, integration_id): ...
+    async def ensure_active(self, integration_id): ...
+
+class UserToken:
+    def __init__(self, token): ...
+
+def aiohttp_transport(*, max_connections=20): ...
+"""
+
+FIELDS = {
+    "BrexAccounting": "integrations",
+    "Attempt": "operation number status error seconds retry_in idempotency_key trace_id",
+    "Integration": "id vendor vendor_account_id status created_at unknown_fields",
+    "BrexError": "outcome operation attempts idempotency_key disconnected_integration_id",
+    "APIError": "status error_code message details trace_id retry_after",
+    "InvalidResponseError": "status content_type length trace_id",
+}
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tuple[str, str, object]]:
+    """Name, kind and default of each parameter."""
+    arguments = function.args
+    first_default = len(arguments.args) - len(arguments.defaults)
+    default = [inspect.Parameter.empty] * first_default + [ast.literal_eval(d) for d in arguments.defaults]
+    found = [(a.arg, "positional or keyword", d) for a, d in zip(arguments.args, default, strict=True)]
+    if arguments.vararg:
+        found.append((arguments.vararg.arg, "variadic positional", inspect.Parameter.empty))
+    for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        found.append((argument.arg, "keyword-only", ast.literal_eval(value) if value else inspect.Parameter.empty))
+    return found
+
+
+METHODS = [
+    pytest.param(node.name, method, id=f"{node.name}.{method.name}")
+    for node in ast.parse(SIGNATURES).body
+    if isinstance(node, ast.ClassDef)
+    for method in node.body
+    if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
+]
+
+
+def test_names() -> None:
+    public = {
+        name
+        for name in dir(brex_accounting)
+        if not name.startswith("_") and not isinstance(getattr(brex_accounting, name), ModuleType)
+    }
+    assert sorted(public) == sorted(brex_accounting.__all__) == sorted(NAMES)
+
+
+def test_no_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = brex_accounting.Nonsense  # type: ignore[attr-defined]
+
+
+def test_the_names_that_type_checkers_see_are_the_names_that_are_loaded() -> None:
+    tree = ast.parse(inspect.getsource(brex_accounting))
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    for node in guarded.body:
+        assert isinstance(node, ast.ImportFrom)
+        home = import_module(f"brex_accounting.{node.module}")
+        for alias in node.names:
+            assert getattr(brex_accounting, alias.name) is getattr(home, alias.name)
+    assert {alias.name for node in guarded.body for alias in node.names} - {"__version__"} == set(NAMES)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("owner", "method"), METHODS)
+def test_signatures(owner: str, method: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    function = getattr(getattr(brex_accounting, owner), method.name)
+    actual = inspect.signature(function).parameters.values()
+    documented = parameters(method)
+    assert [(p.name, p.kind.description) for p in actual] == [(name, kind) for name, kind, _ in documented]
+    for parameter, (_, _, default) in zip(actual, documented, strict=True):
+        if default is ...:
+            assert parameter.default is not inspect.Parameter.empty
+        else:
+            assert parameter.default == default
+    assert inspect.iscoroutinefunction(function) == isinstance(method, ast.AsyncFunctionDef)
+
+
+@pytest.mark.parametrize(("owner", "names"), FIELDS.items())
+def test_fields(owner: str, names: str) -> None:
+    assert list(inspect.get_annotations(getattr(brex_accounting, owner))) == names.split()
+
+
+def test_functions() -> None:
+    [documented] = [node for node in ast.parse(SIGNATURES).body if isinstance(node, ast.FunctionDef)]
+    actual = inspect.signature(brex_accounting.aiohttp_transport).parameters.values()
+    assert [(p.name, p.kind.description, p.default) for p in actual] == parameters(documented)
+
+
+def test_addresses() -> None:
+    assert brex_accounting.PRODUCTION == "https://api.brex.com"
+    assert brex_accounting.STAGING == "https://api-staging.brex.com"
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", brex_accounting.__version__)
+
+
+def test_everything_public_says_what_it_is() -> None:
+    silent = []
+    for name in NAMES:
+        thing = getattr(brex_accounting, name)
+        if isinstance(thing, str):
+            continue
+        members = {f"{name}.{key}": value for key, value in vars(thing).items() if not key.startswith("_")}
+        functions = {key: value for key, value in members.items() if inspect.isroutine(value)}
+        silent += [key for key, value in {name: thing, **functions}.items() if not inspect.getdoc(value)]
+    assert silent == []
+
+
+def test_the_import_pulls_in_no_extra() -> None:
+    script = "import sys; from brex_accounting import *; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert not {"starlette", "uvicorn", "cyclopts", "aiohttp"} & set(run.stdout.split())
