@@ -723,6 +723,13 @@ async def test_a_transport_that_makes_an_error_of_a_cancellation(error: Exceptio
     await rig.assert_idle()
 
 
+async def test_a_transport_that_is_cancelled_inside() -> None:
+    rig = Rig(fail(asyncio.CancelledError()))
+    with pytest.raises(asyncio.CancelledError):
+        await rig.call()
+    await rig.assert_idle()
+
+
 async def test_cancelled_and_let_in_at_the_same_moment() -> None:
     rig = Rig(answer(after=1.0), max_connections=1, rate_limit=RateLimit(1, per=0.5))
     for moment in (1.0, 1.5, 2.5, 3.0):

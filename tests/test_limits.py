@@ -87,6 +87,19 @@ async def test_ten_thousand_wait_and_are_cancelled_within_the_second() -> None:
     assert now() - began == 1.0
 
 
+@virtual_time
+async def test_let_in_and_cancelled_in_the_same_moment() -> None:
+    gate = Gate(1)
+    await gate.acquire()
+    first, second = (asyncio.create_task(gate.acquire()) for _ in range(2))
+    await asyncio.sleep(0)
+    gate.release()
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    await second
+
+
 class Crowd:
     """Tasks in front of a gate and inside of it."""
 
@@ -130,6 +143,7 @@ class Crowd:
         st.sampled_from(
             [Crowd.come, Crowd.come_again, Crowd.leave, Crowd.cancel_the_first, Crowd.cancel_the_last, Crowd.run]
         ),
+        min_size=20,
         max_size=60,
     ),
 )
@@ -293,15 +307,13 @@ async def test_saturated_in_virtual_time(seed: int) -> None:
 async def test_saturated_over_sockets() -> None:
     """As the issue has it: 100 in 1 s, 50 tasks, no 429 and at least 90 % of what is allowed."""
     loop = asyncio.get_running_loop()
-    for _ in range(3):  # a machine that is busy otherwise has another chance to be fast, but none for a 429
-        window = StrictWindow(LIMIT)
+    window = StrictWindow(LIMIT)
 
-        async def count(request: Request, window: StrictWindow = window) -> None:
-            await reply(200 if window.take(loop.time()) else 429)(request)
+    async def count(request: Request) -> None:
+        await reply(200 if window.take(loop.time()) else 429)(request)
 
-        async with FaultServer(count) as server, BrexAccounting(TOKEN, base_url=server.url, rate_limit=LIMIT) as brex:
-            done = await saturate(lambda: brex.integrations.create("ERP_A", "acct-42"), loop.time() + 3.2)
-        assert window.refused == 0
-        if done >= 0.9 * 400:  # at 0, 1, 2 and 3 s a hundred each
-            return
-    pytest.fail(f"{done} of 400")
+    async with FaultServer(count) as server, BrexAccounting(TOKEN, base_url=server.url, rate_limit=LIMIT) as brex:
+        # A hundred at 0, 1, 2 and 3 s each; on a busy machine they take the rest of their second.
+        done = await saturate(lambda: brex.integrations.create("ERP_A", "acct-42"), loop.time() + 3.9)
+    assert window.refused == 0
+    assert done >= 0.9 * 400

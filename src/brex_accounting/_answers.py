@@ -139,7 +139,9 @@ def read_envelope(body: bytes) -> Envelope:
             message=printable(message) if isinstance(message, str) else "",
             details=details if isinstance(details, dict) else {},
         )
-    return Envelope(error_code=None, message=printable(body[: 16 * EXCERPT_LENGTH].decode("utf-8", "replace")), details={})
+    return Envelope(
+        error_code=None, message=printable(body[: 16 * EXCERPT_LENGTH].decode("utf-8", "replace")), details={}
+    )
 
 
 def printable(text: str) -> str:

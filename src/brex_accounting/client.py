@@ -9,11 +9,12 @@ from typing import Any, NoReturn, Self
 
 import httpx
 
+from ._addresses import check_base_url
 from ._arguments import check_count, refuse
 from ._call import Attempt, Engine, Shared
 from ._clock import Clock
 from ._limits import RateLimit, RateLimiter
-from ._network import Network, Timeout, Transport, check_base_url
+from ._network import Network, Timeout, Transport
 from ._retry import RetryPolicy, RetryQuota
 from .auth import Authorizer, UserToken, from_environment
 from .integrations import Integrations
