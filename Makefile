@@ -1,5 +1,5 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP = .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 BIN = .venv/bin
 
 .PHONY: help demo test lint types unit regen check-generated bench lock format clean
