@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import httpx
 import pytest
 
@@ -91,6 +92,21 @@ def test_other_errors_are_left_alone() -> None:
     error = httpx.ConnectTimeout("no")
     error.__cause__ = TimeoutError()
     assert by_cause(error) is error
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (aiohttp.ConnectionTimeoutError("late"), httpx.ConnectTimeout),
+        (aiohttp.SocketTimeoutError("late"), httpx.ReadTimeout),
+        (aiohttp.ClientOSError(104, "reset"), httpx.ReadError),
+        (aiohttp.ServerDisconnectedError(), httpx.ReadError),
+    ],
+)
+def test_is_named_by_its_cause(cause: Exception, kind: type[Exception]) -> None:
+    error = httpx.ConnectTimeout("as httpx-aiohttp names most")
+    error.__cause__ = cause
+    assert type(by_cause(error)) is kind
 
 
 def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
