@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated bench lock format clean
+.PHONY: help demo test lint types unit regen check-generated bench soak lock format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
@@ -10,6 +10,7 @@ help:
 	@echo "make regen            generate the client from openapi/ again"
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call and of the import"
+	@echo "make soak             10,000 cancellations at random in each of six ways (half a minute)"
 	@echo "make format           format the code and fix what ruff can"
 	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
 
@@ -34,6 +35,9 @@ check-generated:
 
 regen:
 	scripts/regen.sh
+
+soak: .venv/made-for-tests
+	SOAK=10000 $(BIN)/python -m pytest tests/test_soak.py -n0 --no-cov --timeout=600
 
 bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
-from brex_accounting import BrexAccounting, ConfigurationError, UnauthorizedError, UserToken
+from brex_accounting import BrexAccounting, ConfigurationError, OAuth2, UnauthorizedError, UserToken
+from brex_accounting.auth import from_environment
 
 SECRET = "bxt_hunter2"
 
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BREX_TOKEN", raising=False)
+    for name in (*GRANT, "BREX_REFRESH_TOKEN", "BREX_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("BREX_BASE_URL", raising=False)
 
 
@@ -52,7 +55,47 @@ def test_no_token_at_all(monkeypatch: pytest.MonkeyPatch, value: str | None) -> 
         monkeypatch.setenv("BREX_TOKEN", value)
     with pytest.raises(ConfigurationError) as caught:
         BrexAccounting()
-    assert str(caught.value) == "There is no token: pass one as auth, or set BREX_TOKEN."
+    assert str(caught.value) == (
+        "There is no token: pass auth, or set BREX_TOKEN, or BREX_CLIENT_ID, BREX_CLIENT_SECRET, BREX_ACCOUNT, "
+        "BREX_TOKEN_STORE."
+    )
+
+
+GRANT = {
+    "BREX_CLIENT_ID": "client",
+    "BREX_CLIENT_SECRET": SECRET,
+    "BREX_ACCOUNT": "acme",
+    "BREX_TOKEN_STORE": "tokens.db",
+}
+
+
+@pytest.mark.parametrize("left_out", [(name,) for name in GRANT] + [("BREX_CLIENT_ID", "BREX_ACCOUNT")])
+def test_a_grant_that_is_set_in_part(monkeypatch: pytest.MonkeyPatch, left_out: tuple[str, ...]) -> None:
+    for name, value in GRANT.items():
+        if name not in left_out:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        BrexAccounting()
+    assert f"{', '.join(left_out)} {'is' if len(left_out) == 1 else 'are'} missing" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_grant_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    here = {"BREX_TOKEN_STORE": str(tmp_path / "tokens.db"), "BREX_REFRESH_TOKEN": "seed"}
+    for name, value in (GRANT | here).items():
+        monkeypatch.setenv(name, value)
+    auth = from_environment()
+    assert isinstance(auth, OAuth2)
+    assert (auth._client_id, auth._client_secret, auth._account, auth._seed) == ("client", SECRET, "acme", "seed")
+    assert str(tmp_path / "tokens.db") in repr(auth)
+    assert SECRET not in repr(auth)
+
+
+def test_a_user_token_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GRANT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BREX_TOKEN", SECRET)
+    assert isinstance(from_environment(), UserToken)
 
 
 NO_TOKENS = ["", " ", f"{SECRET}\n", f" {SECRET}", f"Bearer {SECRET}", f"{SECRET}é", "bxt_\x7fhunter2"]

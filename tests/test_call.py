@@ -474,6 +474,9 @@ class Tokens:
         self.rejections.append(token)
         return bool(await self._do(self._renews))
 
+    async def aclose(self) -> None:
+        pass
+
     @staticmethod
     async def _do(what: Any) -> Any:
         if what is None:
@@ -780,15 +783,23 @@ async def test_closed_during_a_backoff(first: Step, outcome: Outcome) -> None:
     await rig.assert_idle()
 
 
-@pytest.mark.parametrize("what", ["slot", "limiter"])
-async def test_what_queues_when_the_client_is_closed_is_not_sent(what: str) -> None:
-    rig = Rig(answer(after=5.0), max_connections=1) if what == "slot" else Rig(rate_limit=RateLimit(1, per=5.0))
+@pytest.mark.parametrize(
+    ("make", "within"),
+    [
+        (lambda: Rig(answer(after=5.0), max_connections=1, rate_limit=RateLimit(1, per=1000.0)), 5.0),
+        (lambda: Rig(rate_limit=RateLimit(1, per=5.0)), 20.0),
+    ],
+    ids=["slot", "limiter"],
+)
+async def test_what_queues_when_the_client_is_closed_is_not_sent(make: Callable[[], Rig], within: float) -> None:
+    rig, began = make(), now()
     calls = [asyncio.create_task(rig.call()) for _ in range(5)]
     await asyncio.sleep(1.0)
     await rig.network.aclose()
     first, *others = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(first, Integration)
     assert {type(other) for other in others} == {errors.ConfigurationError}
+    assert now() - began <= within
     assert len(rig.requests) == 1
     await rig.assert_idle()
 

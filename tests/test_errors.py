@@ -40,6 +40,8 @@ BrexError
     ConnectionFailedError
     CallTimeoutError
     InvalidResponseError
+    TokenRefreshError
+        ReauthorizationRequiredError
     APIError
         BadRequestError
         UnauthorizedError

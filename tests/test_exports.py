@@ -30,15 +30,25 @@ NAMES = [
     "IntegrationStatus",
     "Integrations",
     "InvalidResponseError",
+    "MemoryTokenStore",
     "NotFoundError",
+    "OAuth2",
     "Outcome",
     "PRODUCTION",
+    "PRODUCTION_TOKEN_URL",
     "RateLimit",
     "RateLimitedError",
+    "ReauthorizationRequiredError",
     "RecordsNotReadyError",
     "RetryPolicy",
+    "SQLiteTokenStore",
     "STAGING",
+    "STAGING_TOKEN_URL",
     "ServerError",
+    "StoredToken",
+    "Token",
+    "TokenRefreshError",
+    "TokenStore",
     "UnauthorizedError",
     "UnprocessableError",
     "UserToken",
@@ -78,6 +88,29 @@ class Integrations:
 class UserToken:
     def __init__(self, token): ...
 
+class OAuth2:
+    def __init__(
+        self, client_id, client_secret, *, account, store, refresh_token=None,
+        token_url="https://accounts-api.brex.com/oauth2/default/v1/token", client_auth="basic", transport=None,
+    ): ...
+
+class MemoryTokenStore:
+    def __init__(self): ...
+    async def load(self, key): ...
+    async def save(self, key, stored, *, expected_version): ...
+    def lock(self, key): ...
+
+class SQLiteTokenStore:
+    def __init__(self, path): ...
+    async def load(self, key): ...
+    async def save(self, key, stored, *, expected_version): ...
+    def lock(self, key): ...
+
+class TokenStore:
+    async def load(self, key): ...
+    async def save(self, key, stored, *, expected_version): ...
+    def lock(self, key): ...
+
 def aiohttp_transport(*, max_connections=20): ...
 """
 
@@ -85,6 +118,8 @@ FIELDS = {
     "BrexAccounting": "integrations",
     "Attempt": "operation number status error seconds retry_in idempotency_key trace_id",
     "Integration": "id vendor vendor_account_id status created_at unknown_fields",
+    "Token": "access_token refresh_token expires_at scope",
+    "StoredToken": "token version dead seed_fingerprint",
     "BrexError": "outcome operation attempts idempotency_key disconnected_integration_id",
     "APIError": "status error_code message details trace_id retry_after",
     "InvalidResponseError": "status content_type length trace_id",

@@ -114,6 +114,8 @@ def test_an_error_that_was_made_elsewhere_is_copied_and_told_of_the_call(
     assert (failure.operation, failure.attempts) == (None, 0)
 
 
-def test_a_mistake_of_the_callers_is_raised_as_it_is() -> None:
+def test_a_mistake_of_the_callers_is_raised_as_it_is_without_its_frames() -> None:
     failure = errors.ConfigurationError("The client is closed: make a new one.")
-    assert made(Verdict(error=errors.ConfigurationError, failure=failure), doubt=False) is failure
+    error = made(Verdict(error=errors.ConfigurationError, failure=failure), doubt=False)
+    assert (type(error), str(error), vars(error)) == (type(failure), str(failure), vars(failure))
+    assert error is not failure

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from ._aiohttp import aiohttp_transport
     from ._call import Attempt
     from ._limits import RateLimit
+    from ._oauth2 import PRODUCTION_TOKEN_URL, STAGING_TOKEN_URL, OAuth2
     from ._retry import RetryPolicy
+    from ._sqlite_store import SQLiteTokenStore
+    from ._tokens import MemoryTokenStore, StoredToken, Token, TokenStore
     from ._version import __version__ as __version__
     from .auth import UserToken
     from .client import PRODUCTION, STAGING, BrexAccounting
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
         NotFoundError,
         Outcome,
         RateLimitedError,
+        ReauthorizationRequiredError,
         RecordsNotReadyError,
         ServerError,
+        TokenRefreshError,
         UnauthorizedError,
         UnprocessableError,
         VendorAccountMismatchError,
@@ -41,7 +46,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRODUCTION",
+    "PRODUCTION_TOKEN_URL",
     "STAGING",
+    "STAGING_TOKEN_URL",
     "APIError",
     "Attempt",
     "BadRequestError",
@@ -59,13 +66,21 @@ __all__ = [
     "IntegrationStatus",
     "Integrations",
     "InvalidResponseError",
+    "MemoryTokenStore",
     "NotFoundError",
+    "OAuth2",
     "Outcome",
     "RateLimit",
     "RateLimitedError",
+    "ReauthorizationRequiredError",
     "RecordsNotReadyError",
     "RetryPolicy",
+    "SQLiteTokenStore",
     "ServerError",
+    "StoredToken",
+    "Token",
+    "TokenRefreshError",
+    "TokenStore",
     "UnauthorizedError",
     "UnprocessableError",
     "UserToken",
@@ -81,8 +96,16 @@ _HOMES = {
     "Integration": "models",
     "IntegrationStatus": "models",
     "Integrations": "integrations",
+    "MemoryTokenStore": "_tokens",
+    "OAuth2": "_oauth2",
+    "PRODUCTION_TOKEN_URL": "_oauth2",
     "RateLimit": "_limits",
     "RetryPolicy": "_retry",
+    "SQLiteTokenStore": "_sqlite_store",
+    "STAGING_TOKEN_URL": "_oauth2",
+    "StoredToken": "_tokens",
+    "Token": "_tokens",
+    "TokenStore": "_tokens",
     "UserToken": "auth",
     "__version__": "_version",
     "aiohttp_transport": "_aiohttp",

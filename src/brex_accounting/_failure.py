@@ -38,7 +38,7 @@ def make_error(
     kind = verdict.error or errors.BrexError
     outcome = Outcome.UNKNOWN if doubt and not operation.safe else Outcome.NOT_APPLIED
     if isinstance(verdict.failure, errors.ConfigurationError):
-        return verdict.failure
+        return copy.copy(verdict.failure)  # without the frames that it came through
     if verdict.failure is not None:
         error = copy.copy(verdict.failure)  # others may be raising the same one
         error.outcome, error.operation, error.attempts, error.idempotency_key = outcome, operation.name, attempts, key

@@ -6,6 +6,8 @@ import os
 from typing import Protocol
 
 from ._arguments import check_token, refuse
+from ._oauth2 import OAuth2
+from ._sqlite_store import SQLiteTokenStore
 
 
 class Authorizer(Protocol):
@@ -17,6 +19,10 @@ class Authorizer(Protocol):
 
     async def rejected(self, token: str) -> bool:
         """Learn that the API answered 401 to this token; say whether to replay the request with a new one."""
+        ...
+
+    async def aclose(self) -> None:
+        """Bring what is under way to its end."""
         ...
 
 
@@ -42,10 +48,26 @@ class UserToken:
         """There is no other token to try."""
         return False
 
+    async def aclose(self) -> None:
+        """Nothing is under way."""
+
+
+_GRANT = ("BREX_CLIENT_ID", "BREX_CLIENT_SECRET", "BREX_ACCOUNT", "BREX_TOKEN_STORE")
+
 
 def from_environment() -> Authorizer:
-    """Read the authorization that the environment names."""
+    """Read the authorization that the environment names: a user token, or a grant and where it is kept."""
     token = os.environ.get("BREX_TOKEN")
-    if not token:
-        refuse("There is no token: pass one as auth, or set BREX_TOKEN.")
-    return UserToken(check_token(token, "BREX_TOKEN"))
+    if token:
+        return UserToken(check_token(token, "BREX_TOKEN"))
+    values = {name: value for name in (*_GRANT, "BREX_REFRESH_TOKEN") if (value := os.environ.get(name))}
+    missing = [name for name in _GRANT if name not in values]
+    if not values:
+        refuse(f"There is no token: pass auth, or set BREX_TOKEN, or {', '.join(_GRANT)}.")
+    if missing:
+        refuse(
+            f"The environment is set only in part: {', '.join(missing)} {'is' if missing[1:] == [] else 'are'} missing."
+        )
+    client_id, client_secret, account, path = (values[name] for name in _GRANT)
+    seed = values.get("BREX_REFRESH_TOKEN")
+    return OAuth2(client_id, client_secret, account=account, store=SQLiteTokenStore(path), refresh_token=seed)

@@ -15,6 +15,7 @@ from ._call import Attempt, Engine, Shared
 from ._clock import Clock
 from ._limits import RateLimit, RateLimiter
 from ._network import Network, Timeout, Transport
+from ._oauth2 import OAuth2
 from ._retry import RetryPolicy, RetryQuota
 from .auth import Authorizer, UserToken, from_environment
 from .integrations import Integrations
@@ -37,7 +38,9 @@ class BrexAccounting:
     after the first. After a fork, and in another thread, make another one.
 
     Args:
-        auth: A user token. Without one, it is read from ``BREX_TOKEN``.
+        auth: A user token, or an OAuth2. Without one, ``BREX_TOKEN`` is read, or else ``BREX_CLIENT_ID``,
+            ``BREX_CLIENT_SECRET``, ``BREX_ACCOUNT`` and ``BREX_TOKEN_STORE`` (a path for SQLite), with
+            ``BREX_REFRESH_TOKEN`` as the seed.
         base_url: Where the API is. Without one, ``BREX_BASE_URL``, else `PRODUCTION`. Must be https; http only on
             loopback. A path is put before those of the API.
         timeout: Seconds for one attempt, its body included; an httpx.Timeout sets each phase instead. A call may take
@@ -60,7 +63,7 @@ class BrexAccounting:
 
     def __init__(
         self,
-        auth: str | UserToken | None = None,
+        auth: str | UserToken | OAuth2 | None = None,
         *,
         base_url: str | None = None,
         timeout: float | httpx.Timeout = 30.0,
@@ -126,8 +129,12 @@ class BrexAccounting:
         return view
 
     async def aclose(self) -> None:
-        """Close the connections. Calls after it raise ConfigurationError; closing once more does nothing."""
+        """Wait for a token refresh that is under way, and close the connections.
+
+        Calls after it raise ConfigurationError; closing once more does nothing.
+        """
         if self._owner:
+            await self._engine.shared.auth.aclose()
             await self._engine.shared.network.aclose()
 
     async def __aenter__(self) -> Self:
@@ -142,9 +149,9 @@ def _authorizer(auth: object) -> Authorizer:
         return from_environment()
     if isinstance(auth, str):
         return UserToken(auth)
-    if isinstance(auth, UserToken):
+    if isinstance(auth, (UserToken, OAuth2)):
         return auth
-    return refuse("auth must be a token, a UserToken, or None to read the environment.")
+    return refuse("auth must be a token, a UserToken, an OAuth2, or None to read the environment.")
 
 
 def _address(base_url: object) -> httpx.URL:

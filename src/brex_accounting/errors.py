@@ -8,6 +8,8 @@ Every error is a `BrexError`. Its `outcome` says what the call did to the books:
     ├── ConnectionFailedError           no answer: refused, reset, name not found, TLS
     ├── CallTimeoutError                no answer in time
     ├── InvalidResponseError            an answer that cannot be understood
+    ├── TokenRefreshError               no token could be had now; the grant may still be good
+    │   └── ReauthorizationRequiredError    the grant is dead: the customer must consent again
     └── APIError                        the API said no
         ├── BadRequestError             400
         ├── UnauthorizedError           401
@@ -89,6 +91,14 @@ class InvalidResponseError(BrexError):
     """How many bytes of its body arrived (after decompression)."""
     trace_id: str | None = None
     """Brex's X-Brex-Trace-Id; their support asks for it."""
+
+
+class TokenRefreshError(BrexError):
+    """No access token could be had now; the grant may still be good."""
+
+
+class ReauthorizationRequiredError(TokenRefreshError):
+    """The grant is dead (invalid_grant), or there never was one: the customer must consent again."""
 
 
 class APIError(BrexError):
