@@ -7,7 +7,6 @@ from typing import Protocol
 
 from ._arguments import check_token, refuse
 from ._oauth2 import OAuth2
-from ._sqlite_store import SQLiteTokenStore
 
 
 class Authorizer(Protocol):
@@ -68,6 +67,8 @@ def from_environment() -> Authorizer:
         refuse(
             f"The environment is set only in part: {', '.join(missing)} {'is' if missing[1:] == [] else 'are'} missing."
         )
+    from ._sqlite_store import SQLiteTokenStore  # noqa: PLC0415 - sqlite3, which most programs do not need
+
     client_id, client_secret, account, path = (values[name] for name in _GRANT)
     seed = values.get("BREX_REFRESH_TOKEN")
     return OAuth2(client_id, client_secret, account=account, store=SQLiteTokenStore(path), refresh_token=seed)
