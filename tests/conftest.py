@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
+from hypothesis import settings
 
 from tests.support.virtual_time import VirtualTimeLoop
+
+# The same examples in each run, and none too slow for a busy machine; `pytest --hypothesis-profile default` finds new ones.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
