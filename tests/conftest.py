@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from tests.support.virtual_time import VirtualTimeLoop
 
-# The same examples in each run, and none too slow for a busy machine; `pytest --hypothesis-profile default` finds new ones.
+# The same examples in each run, and none too slow for a busy machine; `--hypothesis-profile default` finds new ones.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
