@@ -86,7 +86,9 @@ def test_a_grant_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
         monkeypatch.setenv(name, value)
     auth = from_environment()
     assert isinstance(auth, OAuth2)
-    assert (auth._client_id, auth._client_secret, auth._account, auth._seed) == ("client", SECRET, "acme", "seed")
+    endpoint = auth._refresher._endpoint
+    assert (endpoint.client_id, endpoint.client_secret) == ("client", SECRET)
+    assert (auth._account, auth._refresher._seed) == ("acme", "seed")
     assert str(tmp_path / "tokens.db") in repr(auth)
     assert SECRET not in repr(auth)
 

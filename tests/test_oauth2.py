@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
+import logging
 import pickle
+import threading
+import time
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
+import httpx
 import pytest
 
 from brex_accounting import (
@@ -24,7 +32,7 @@ from brex_accounting import (
     UnauthorizedError,
 )
 from brex_accounting._clock import Clock
-from brex_accounting._tokens import StoredToken, TokenStore, store_key
+from brex_accounting._tokens import StoredToken, Token, TokenStore, fingerprint, store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
 
 TRANSIENT = RetryPolicy(initial_backoff=0.0)
@@ -57,7 +65,7 @@ class World:
             self.ahead += seconds
             await asyncio.sleep(0)
 
-        auth._clock = Clock(
+        auth._refresher.clock = auth._clock = Clock(
             monotonic=lambda: time.monotonic() + self.ahead,
             wall=lambda: time.wall() + self.ahead + self.jump,
             sleep=sleep,
@@ -327,10 +335,12 @@ class BrokenStore(MemoryTokenStore):
 async def test_what_cannot_be_saved_is_not_used_and_saved_later() -> None:
     store = BrokenStore()
     async with new_world(store) as world:
-        store.broken = 3
+        store.broken = 1000
         client = world.client()
         with pytest.raises(TokenRefreshError, match="could not be saved"):
             await create(client)
+        assert world.ahead <= 30
+        store.broken = 0
         assert not [request for request in world.sandbox.requests if request.path.startswith("/v3")]
         await create(client)
         assert (world.posts, world.server.reuse_events) == (1, 0)
@@ -382,3 +392,380 @@ def test_arguments_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         OAuth2(given.pop("client_id"), given.pop("client_secret"), **given)
     assert "hunter2" not in str(caught.value)
+
+
+# -- waiters, cancellations, loops --
+
+
+async def test_twenty_thousand_waiters_wake_at_once_and_without_a_word(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for fault in (Fault("delay", operation="token", seconds=0.1), Fault("status", operation="token", status=400)):
+        auth = world.oauth2(account=fault.kind)
+        world.sandbox.fault(fault)
+        waiters = [asyncio.create_task(auth.token()) for _ in range(20_000)]
+        longest, before = 0.0, 0.0
+        await asyncio.sleep(0)
+        for waiter in waiters[::-2]:
+            waiter.cancel()
+        while not all(waiter.done() for waiter in waiters[1::-1]):
+            before = time.monotonic()
+            await asyncio.sleep(0)
+            longest = max(longest, time.monotonic() - before)
+        ends = await asyncio.gather(*waiters, return_exceptions=True)
+        assert longest < 0.5
+        assert len({id(end) for end in ends if isinstance(end, TokenRefreshError)}) in {0, 10_000}
+        world.seed = world.server.new_grant()
+    assert world.posts == 2
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_the_end_of_a_loop_waits_for_the_refresh_and_another_loop_goes_on(tmp_path: Path, kind: str) -> None:
+    """asyncio.run cancels all tasks at its end; a token that is on its way must survive that."""
+    store: TokenStore = MemoryTokenStore() if kind == "memory" else SQLiteTokenStore(tmp_path / "tokens.db")
+    address: list[str] = []
+    stop = threading.Event()
+    sandbox = Sandbox(rate_limit=None)
+
+    async def serve() -> None:
+        async with sandbox.serve() as url:
+            address.append(url)
+            while not stop.is_set():
+                await asyncio.sleep(0.01)
+
+    server = threading.Thread(target=asyncio.run, args=(serve(),))
+    server.start()
+    try:
+        while not address:
+            time.sleep(0.01)
+        sandbox.fault(Fault("delay", operation="token", seconds=0.3))
+        authorization = sandbox.authorization
+        auth = OAuth2(
+            authorization.client_id,
+            authorization.client_secret,
+            account="acme",
+            store=store,
+            refresh_token=authorization.new_grant(),
+            token_url=f"{address[0]}/oauth2/default/v1/token",
+        )
+
+        async def leave() -> None:
+            asyncio.create_task(auth.token())  # noqa: RUF006
+            while not authorization.requests:
+                await asyncio.sleep(0.01)
+
+        async def shut_down_as_some_do() -> str:
+            call = asyncio.create_task(auth.token())
+            for task in asyncio.all_tasks() - {asyncio.current_task(), call}:  # type: ignore[arg-type]
+                task.cancel()
+            return await call
+
+        asyncio.run(leave())
+        assert len(authorization.requests) == 1
+        token = asyncio.run(shut_down_as_some_do())
+        assert authorization.is_live(token)
+        assert (len(authorization.requests), authorization.reuse_events) == (1, 0)
+    finally:
+        stop.set()
+        server.join()
+
+
+async def test_closing_waits_and_saves_at_last() -> None:
+    store = BrokenStore()
+    async with new_world(store) as world:
+        store.broken = 1000
+        client = world.client()
+        with pytest.raises(TokenRefreshError, match="could not be saved"):
+            await create(client)
+        store.broken = 0
+        await client.aclose()
+        assert world.server.is_live((await world.stored()).token.refresh_token or "")
+
+
+# -- saving --
+
+
+class DoubtfulStore(MemoryTokenStore):
+    """Saves, and says that it did not."""
+
+    doubtful = 0
+
+    async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
+        saved = await super().save(key, stored, expected_version=expected_version)
+        if self.doubtful:
+            self.doubtful -= 1
+            raise asyncio.CancelledError if self.doubtful % 2 else RuntimeError
+        return saved
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_save_that_succeeded_and_failed(times: int) -> None:
+    store = DoubtfulStore()
+    async with new_world(store) as world:
+        store.doubtful = times
+        client = world.client()
+        await create(client)
+        world.ahead += 3600
+        await create(client)
+        assert (world.posts, world.server.reuse_events) == (2, 0)
+
+
+async def test_a_token_saved_late_does_not_replace_a_new_consent() -> None:
+    store = BrokenStore()
+    async with new_world(store) as world:
+        store.broken = 1000
+        old = world.client()
+        with pytest.raises(TokenRefreshError, match="could not be saved"):
+            await create(old)
+        store.broken = 0
+        consent = world.server.new_grant()
+        await create(world.client(world.oauth2(refresh_token=consent)))
+        kept = await world.stored()
+        await create(old)
+        assert await world.stored() == kept
+        assert (world.posts, world.server.reuse_events) == (2, 0)
+
+
+class OddStore(MemoryTokenStore):
+    odd = False
+
+    async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
+        if self.odd:
+            raise LookupError("canary")
+        return await super().save(key, stored, expected_version=expected_version)
+
+
+async def test_a_dead_grant_that_cannot_be_marked_is_not_asked_for_again() -> None:
+    store = OddStore()
+    async with new_world(store) as world:
+        world.server.revoke()
+        store.odd = True
+        client = world.client()
+        for _ in range(3):
+            with pytest.raises(ReauthorizationRequiredError):
+                await create(client)
+        store.odd = False
+        with pytest.raises(ReauthorizationRequiredError):
+            await create(client)
+        assert (await world.stored()).dead
+        assert world.posts == 1
+
+
+async def test_another_process_changed_the_store_during_invalid_grant(world: World) -> None:
+    consent = world.server.new_grant()
+    fresh = Token("access", consent, None, None)
+    key = store_key(world.sandbox.token_url, world.server.client_id, "acme")
+    auth = world.oauth2()
+    world.server.revoke()
+    world.sandbox.fault(Fault("delay", operation="token", seconds=0.1))
+    waiting = asyncio.create_task(auth.token())
+    while not world.posts:
+        await asyncio.sleep(0)
+    changed = StoredToken(fresh, 7, seed_fingerprint=fingerprint(world.seed))
+    await world.store.save(key, changed, expected_version=None)
+    assert await waiting == "access"
+    assert world.posts == 1
+
+
+# -- seeds --
+
+
+async def test_an_older_seed_does_not_come_back_over_a_new_consent(world: World) -> None:
+    old = world.client()
+    await create(old)
+    consent = world.server.new_grant()
+    await create(world.client(world.oauth2(refresh_token=consent)))
+    world.ahead += 3600
+    await create(old)
+    await create(world.client(world.oauth2()))
+    assert (world.posts, world.server.reuse_events) == (3, 0)
+    assert world.server.is_live((await world.stored()).token.refresh_token or "")
+
+
+async def test_a_dead_seed_leaves_the_grant_that_was_there(world: World) -> None:
+    await create(world.client())
+    dead = world.server.new_grant("other")
+    world.server.revoke("other")
+    for _ in range(2):
+        await create(world.client(world.oauth2(refresh_token=dead)))
+    assert world.posts == 2
+
+
+# -- early, late, refused --
+
+
+async def test_a_token_in_hand_is_used_until_it_is_dead(world: World) -> None:
+    client = world.client()
+    await create(client)
+    world.ahead += 3600 - 20
+    world.sandbox.fault(Fault("status", operation="token", status=400, json={"error": "invalid_request"}, times=9))
+    await create(client)
+    world.ahead += 21
+    with pytest.raises(TokenRefreshError):
+        await create(client)
+    assert world.posts == 2
+
+
+async def test_failed_early_refreshes_back_off(world: World) -> None:
+    client = world.client()
+    await create(client)
+    world.ahead += 3600 - 299
+    world.sandbox.fault(Fault("status", operation="token", status=400, json={"error": "invalid_request"}, times=9))
+    for _ in range(260):
+        await create(client)
+        world.ahead += 1
+    assert world.posts - 1 <= 3
+
+
+async def test_a_long_retry_after_is_kept(world: World) -> None:
+    world.sandbox.fault(Fault("status", operation="token", status=429, retry_after="120", times=9))
+    client = world.client()
+    for _ in range(5):
+        with pytest.raises(TokenRefreshError):
+            await create(client)
+    assert world.posts == 1
+    world.sandbox.clear_faults()
+    world.ahead += 121
+    await create(client)
+
+
+async def test_a_refusal_of_a_loaded_token_that_joins_the_loading_is_heard(world: World) -> None:
+    await create(world.client())
+    auth = world.oauth2()
+    stale = (await world.stored()).token.access_token or ""
+    loading = auth._start(None)
+    while auth._known is None:
+        await asyncio.sleep(0)
+    assert await auth.rejected(stale)
+    assert loading.done()
+    assert world.posts == 2
+
+
+async def test_a_redirect_is_refused(world: World) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(307, headers={"location": "https://elsewhere.example/token"})
+
+    client = world.client(world.oauth2(transport=httpx.MockTransport(answer)))
+    for _ in range(3):
+        with pytest.raises(TokenRefreshError, match="307"):
+            await create(client)
+    assert [request.url.host for request in sent] == ["sandbox.invalid"]
+
+
+async def test_a_timeout_answer_is_sent_once_more(world: World) -> None:
+    world.sandbox.fault(Fault("status", operation="token", status=408, times=9))
+    with pytest.raises(TokenRefreshError):
+        await create(world.client())
+    assert world.posts == 2
+
+
+async def test_credentials_in_the_body(world: World) -> None:
+    await create(world.client(world.oauth2(client_auth="body")))
+    assert [request.client_auth for request in world.server.requests] == ["body"]
+
+
+# -- canaries --
+
+SECRET, REFRESH, ACCESS = "canary secret+/=", "canary-refresh/+", "canary-access"
+BASIC = base64.b64encode(f"client:{quote_plus(SECRET)}".encode()).decode()
+
+
+def everything_shown(error: BaseException | None) -> str:
+    """Texts, reprs, pickles, notes, and the locals of each frame, along the whole chain."""
+    shown = []
+    while error is not None:
+        shown += [str(error), repr(error), repr(vars(error)), repr(pickle.dumps(error))]
+        shown += traceback.format_exception(error)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if not frame.f_code.co_filename.endswith(("test_oauth2.py",)):
+                shown += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
+        assert error.__cause__ is None
+        error = error.__context__
+    return "\n".join(shown)
+
+
+def echo(request: httpx.Request) -> str:
+    return f"{request.headers.get('authorization')} {request.content.decode()} {SECRET} {REFRESH} {BASIC}"
+
+
+def failing(kind: str, request: httpx.Request) -> httpx.Response:
+    match kind:
+        case "invalid_grant":
+            return httpx.Response(400, json={"error": "invalid_grant", "error_description": echo(request)})
+        case "echo":
+            return httpx.Response(400, json={"error": "x" * 280 + echo(request)})
+        case "refused":
+            return httpx.Response(401, text=echo(request))
+        case "later":
+            return httpx.Response(503, text=echo(request))
+        case "reset":
+            raise httpx.ReadError(echo(request))
+        case "never sent":
+            raise httpx.ConnectError(echo(request))
+        case "bug":
+            raise ZeroDivisionError(echo(request))
+        case "nonsense":
+            return httpx.Response(200, json={"access_token": f"{ACCESS} \n", "refresh_token": REFRESH})
+    return httpx.Response(200, json={"access_token": ACCESS, "refresh_token": REFRESH + "2", "expires_in": 3600})
+
+
+class CanaryStore(MemoryTokenStore):
+    fails = ""
+
+    async def load(self, key: str) -> StoredToken | None:
+        if self.fails == "load":
+            raise RuntimeError(REFRESH)
+        return await super().load(key)
+
+    async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
+        if self.fails == "save":
+            raise RuntimeError(stored.token.refresh_token)
+        return await super().save(key, stored, expected_version=expected_version)
+
+
+@pytest.mark.parametrize("client_auth", ["basic", "body"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("invalid_grant", "echo", "refused", "later", "reset", "never sent", "bug", "nonsense"),
+        *("load", "save", "transport", "401"),
+    ],
+)
+async def test_no_secret_is_shown(world: World, kind: str, client_auth: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    store = CanaryStore()
+    store.fails = kind
+
+    def broken() -> httpx.AsyncBaseTransport:
+        raise RuntimeError(REFRESH)
+
+    transport = broken if kind == "transport" else httpx.MockTransport(lambda request: failing(kind, request))
+    auth = world.oauth2(store=store, transport=transport, client_auth=client_auth, refresh_token=REFRESH)
+    auth._client_id = "client"
+    auth._refresher._endpoint = replace(auth._refresher._endpoint, client_id="client", client_secret=SECRET)
+    client = world.client(auth)
+    shown = [repr(auth), repr(client), repr(vars(auth).get("_task"))]
+    for ask in (lambda: create(client), auth.token, lambda: create(client)):
+        if kind == "401" and ask == auth.token:
+            continue
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - any
+            await ask()
+        shown.append(everything_shown(caught.value))
+    early = auth._start(None)
+    await asyncio.wait([early])
+    shown += [repr(early), repr(auth._refresher.unsaved), repr(auth._known), caplog.text]
+    shown += [repr(vars(record)) for record in caplog.records]
+    for text in shown:
+        for secret in (SECRET, REFRESH, ACCESS, BASIC, quote_plus(SECRET), quote_plus(REFRESH), "canary"):
+            assert secret not in text, (secret, text[:3000])
+
+
+@pytest.mark.parametrize("wrong", ["\ud800canary", "", 7, None])
+def test_a_secret_that_cannot_be_encoded_is_refused_unseen(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        OAuth2("client", wrong, account="a", store=MemoryTokenStore())
+    assert "canary" not in str(caught.value)

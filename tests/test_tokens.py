@@ -57,7 +57,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
 def test_a_token_shows_no_secret() -> None:
     stored = StoredToken(TOKEN, 3, seed_fingerprint=f"print {CANARY}")
     assert repr(TOKEN) == f"Token(access_token=…, refresh_token=…, expires_at={EXPIRY!r}, scope=…)"
-    assert repr(stored) == f"StoredToken(token={TOKEN!r}, version=3, dead=False, seed_fingerprint=…)"
+    assert repr(stored) == f"StoredToken(token={TOKEN!r}, version=3, dead=False, seed_fingerprint=…, former_seeds=…)"
     assert repr(Token()) == "Token(access_token=None, refresh_token=None, expires_at=None, scope=None)"
     assert CANARY not in str(stored) + f"{stored}" + repr([stored]) + pretty_repr(stored)
 

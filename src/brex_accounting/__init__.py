@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._aiohttp import aiohttp_transport
     from ._call import Attempt
+    from ._consent import Consent, begin_consent, finish_consent
     from ._limits import RateLimit
     from ._oauth2 import PRODUCTION_TOKEN_URL, STAGING_TOKEN_URL, OAuth2
     from ._retry import RetryPolicy
@@ -58,6 +59,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
+    "Consent",
     "DuplicateRecordsError",
     "ForbiddenError",
     "Integration",
@@ -86,6 +88,8 @@ __all__ = [
     "UserToken",
     "VendorAccountMismatchError",
     "aiohttp_transport",
+    "begin_consent",
+    "finish_consent",
 ]
 
 _HOMES = {
@@ -93,6 +97,7 @@ _HOMES = {
     "STAGING": "client",
     "Attempt": "_call",
     "BrexAccounting": "client",
+    "Consent": "_consent",
     "Integration": "models",
     "IntegrationStatus": "models",
     "Integrations": "integrations",
@@ -109,6 +114,8 @@ _HOMES = {
     "UserToken": "auth",
     "__version__": "_version",
     "aiohttp_transport": "_aiohttp",
+    "begin_consent": "_consent",
+    "finish_consent": "_consent",
 }
 _MODULES = {"auth", "client", "errors", "integrations", "models"}
 

@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -15,10 +15,14 @@ import msgspec
 from brex_accounting_api.types import decode
 
 from ._answers import Answer, NoAnswer, printable, retry_after
+from ._arguments import SURROGATE
 from ._tokens import Token
 
 LONGEST_LIFE = 10 * 365 * 86400.0
 """Seconds; what is said to live longer is believed so much, which a datetime can hold."""
+
+SHORTEST_LIFE = 1.0
+"""Seconds; less is not believed, as each call would need a token of its own."""
 
 ClientAuth = Literal["basic", "body"]
 
@@ -70,11 +74,12 @@ def read_token_reply(came: Answer | NoAnswer, before: Token, *, now: float) -> T
         return TokenReply(Reply.LOST, f"{what}, {came.defect or 'too late'}")
     document = _read(came.body)
     error = document.get("error")
-    if isinstance(error, str):
-        reply = (
-            Reply.DEAD if error == "invalid_grant" and came.status < HTTPStatus.INTERNAL_SERVER_ERROR else Reply.REFUSED
+    if error is not None:
+        dead = error == "invalid_grant" and came.status >= HTTPStatus.BAD_REQUEST
+        return TokenReply(
+            Reply.DEAD if dead else Reply.REFUSED,
+            f"{what} {printable(error) if isinstance(error, str) else 'with an error'}",
         )
-        return TokenReply(reply, f"{what} {printable(error)}")
     if came.status != HTTPStatus.OK:
         return TokenReply(Reply.REFUSED, what)
     return _granted(document, before, what, now)
@@ -90,21 +95,23 @@ def _read(body: bytes) -> dict[str, Any]:
 
 def _granted(document: dict[str, Any], before: Token, what: str, now: float) -> TokenReply:
     access_token, refresh_token, scope = (document.get(name) for name in ("access_token", "refresh_token", "scope"))
-    kind = document.get("token_type", "bearer")
-    if not _is_token(access_token) or not isinstance(kind, str) or kind.lower() != "bearer":
+    kind = document.get("token_type")
+    bearer = kind is None or (isinstance(kind, str) and kind.lower() == "bearer")
+    if not _is_token(access_token) or " " in access_token or not bearer:
         return TokenReply(Reply.REFUSED, f"{what} without a bearer token")
     lifetime = _lifetime(document.get("expires_in"))
     token = Token(
         access_token=access_token,
         refresh_token=refresh_token if _is_token(refresh_token) else before.refresh_token,
         expires_at=None if math.isinf(lifetime) else datetime.fromtimestamp(now, UTC) + timedelta(seconds=lifetime),
-        scope=scope if isinstance(scope, str) else before.scope,
+        scope=scope if isinstance(scope, str) and not SURROGATE.search(scope) else before.scope,
     )
     return TokenReply(Reply.GRANTED, token=token, lifetime=lifetime)
 
 
-def _is_token(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
+def _is_token(value: object) -> TypeGuard[str]:
+    """By RFC 6749 (A.12, A.17) a token may hold spaces; in a header it cannot."""
+    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable()
 
 
 def _lifetime(value: object) -> float:
@@ -112,4 +119,4 @@ def _lifetime(value: object) -> float:
         seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # anything may come
     except (TypeError, ValueError, OverflowError):
         return math.inf
-    return min(seconds, LONGEST_LIFE) if seconds > 0 else math.inf
+    return min(seconds, LONGEST_LIFE) if seconds >= SHORTEST_LIFE else math.inf

@@ -87,11 +87,18 @@ class StoredToken(_Veiled, frozen=True):
     seed_fingerprint: str | None = None
     """`fingerprint` of the refresh token that the caller passed, to notice when another one is passed."""
 
+    former_seeds: tuple[str, ...] = ()
+    """The fingerprints of those passed before it: a process that still has one must not bring it back."""
+
     def __post_init__(self) -> None:
         version = type(self.version) is int and 0 <= self.version <= HIGHEST_VERSION
         rest = isinstance(self.token, Token) and type(self.dead) is bool and _is_text(self.seed_fingerprint)
-        if not (version and rest):
-            refuse("A StoredToken needs a Token, a version from 0 to 2**63 - 1, a bool as dead, and a string or None.")
+        seeds = type(self.former_seeds) is tuple and all(seed and _is_text(seed) for seed in self.former_seeds)
+        if not (version and rest and seeds):
+            refuse(
+                "A StoredToken needs a Token, a version from 0 to 2**63 - 1, a bool as dead, a string or None, "
+                "and a tuple of strings."
+            )
 
 
 def _is_text(value: object) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from ._login import login, logout, whoami
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def main() -> None:
     with _extra():
         import cyclopts  # noqa: PLC0415  # an extra
     app = cyclopts.App(name="brex-accounting", version=__version__, help="Tools for the Brex Accounting API.")
-    app.command(sandbox)
+    for command in (login, logout, whoami, sandbox):
+        app.command(command)
     app(sys.argv[1:])
 
 

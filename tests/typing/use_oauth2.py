@@ -13,6 +13,7 @@ from brex_accounting import (
     STAGING_TOKEN_URL,
     BrexAccounting,
     BrexError,
+    Consent,
     MemoryTokenStore,
     OAuth2,
     Outcome,
@@ -22,6 +23,8 @@ from brex_accounting import (
     Token,
     TokenRefreshError,
     TokenStore,
+    begin_consent,
+    finish_consent,
 )
 
 
@@ -69,6 +72,17 @@ async def stores() -> None:
         assert_type(stored.dead, bool)
     OAuth2("client", "secret", account="acme", store=DatabaseStore(), token_url=PRODUCTION_TOKEN_URL)
     OAuth2("client", "secret", account="acme", store=DatabaseStore(), token_url=STAGING_TOKEN_URL)
+
+
+async def consent(session: dict[str, Consent], callback_url: str, store: TokenStore) -> str:
+    session["brex"] = await begin_consent("client", "https://example.com/callback", scopes=["openid", "offline_access"])
+    assert_type(session["brex"].state, str)
+    assert_type(session["brex"].code_verifier, str)
+    assert_type(session["brex"].redirect_uri, str)
+    await finish_consent(
+        session["brex"], callback_url, client_id="client", client_secret="secret", account="acme", store=store
+    )
+    return session["brex"].url
 
 
 def wrong() -> None:

@@ -1,0 +1,250 @@
+"""The commands around a grant: login, logout and whoami."""
+
+import asyncio
+import errno
+import os
+import sys
+import threading
+import webbrowser
+from collections.abc import Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime
+from getpass import getpass
+from typing import NamedTuple
+
+import msgspec
+
+from ._clock import TimeLimit
+from ._consent import begin_consent, finish_consent
+from ._issuer import PRODUCTION_ISSUER
+from ._oauth2 import PRODUCTION_TOKEN_URL
+from ._redirect import DONE, Redirect
+from ._sqlite_store import SQLiteTokenStore
+from ._tokens import Token, store_key
+from .errors import BrexError
+
+SAVES = 4
+
+
+def login(
+    *,
+    client_id: str | None = None,
+    account: str | None = None,
+    store: str | None = None,
+    issuer: str = PRODUCTION_ISSUER,
+    port: int = 0,
+    browser: bool = True,
+    timeout: float = 300.0,
+) -> None:
+    """Get a customer's consent in the browser, and put the tokens into the store.
+
+    The client secret comes from BREX_CLIENT_SECRET, or is asked for.
+
+    Args:
+        client_id: The partner's client id; BREX_CLIENT_ID by default.
+        account: Your name for the customer; BREX_ACCOUNT by default.
+        store: The SQLite file of the tokens; BREX_TOKEN_STORE by default.
+        issuer: The authorization server.
+        port: The port of 127.0.0.1 that the browser comes back to; 0 picks a free one. It has to be registered.
+        browser: Whether to open the browser, or only to print the address.
+        timeout: Seconds to wait for the consent.
+    """
+    place = _place(client_id, account, store)
+    if not 0 < timeout < threading.TIMEOUT_MAX:
+        sys.exit("brex-accounting: --timeout must be a number of seconds, more than 0.")
+    if not 0 <= port < 2**16:
+        sys.exit("brex-accounting: --port must be a number from 0 to 65535.")
+    _run(_login(place, _client_secret(), issuer, port, timeout, browser=browser))
+
+
+def logout(
+    *,
+    client_id: str | None = None,
+    account: str | None = None,
+    store: str | None = None,
+    issuer: str = PRODUCTION_ISSUER,
+) -> None:
+    """Forget a customer's tokens. Brex is not told: the customer ends the access in Brex's dashboard.
+
+    Args:
+        client_id: The partner's client id; BREX_CLIENT_ID by default.
+        account: Your name for the customer; BREX_ACCOUNT by default.
+        store: The SQLite file of the tokens; BREX_TOKEN_STORE by default.
+        issuer: The authorization server.
+    """
+    _run(_logout(_place(client_id, account, store), issuer))
+
+
+def whoami(
+    *,
+    client_id: str | None = None,
+    account: str | None = None,
+    store: str | None = None,
+    issuer: str = PRODUCTION_ISSUER,
+) -> None:
+    """Show what is stored for a customer, and until when; no secret. Nothing is sent.
+
+    Args:
+        client_id: The partner's client id; BREX_CLIENT_ID by default.
+        account: Your name for the customer; BREX_ACCOUNT by default.
+        store: The SQLite file of the tokens; BREX_TOKEN_STORE by default.
+        issuer: The authorization server.
+    """
+    _run(_whoami(_place(client_id, account, store), issuer))
+
+
+class _Place(NamedTuple):
+    """Whose tokens, and where they are."""
+
+    client_id: str
+    account: str
+    store: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.account!r} in {self.store}"
+
+
+def _place(client_id: str | None, account: str | None, store: str | None) -> _Place:
+    """Take from the environment what no option gives."""
+    options = {
+        "--client-id": client_id or os.environ.get("BREX_CLIENT_ID"),
+        "--account": account or os.environ.get("BREX_ACCOUNT"),
+        "--store": store or os.environ.get("BREX_TOKEN_STORE"),
+    }
+    variables = {"--client-id": "BREX_CLIENT_ID", "--account": "BREX_ACCOUNT", "--store": "BREX_TOKEN_STORE"}
+    missing = [f"{option} (or {variables[option]})" for option, value in options.items() if not value]
+    if missing:
+        sys.exit(f"brex-accounting: pass {', '.join(missing)}.")
+    return _Place(*(value or "" for value in options.values()))
+
+
+def _client_secret() -> str:
+    secret = os.environ.get("BREX_CLIENT_SECRET", "")
+    if not secret and sys.stdin is not None and sys.stdin.isatty():
+        with suppress(EOFError, KeyboardInterrupt):
+            secret = getpass("Client secret: ")
+    if not secret:
+        sys.exit("brex-accounting: the client secret is missing: set BREX_CLIENT_SECRET.")
+    return secret
+
+
+def _run(command: Coroutine[None, None, str | None]) -> None:
+    """Run a command; it ends with one sentence where it cannot do what it should."""
+    try:
+        problem = asyncio.run(command)
+    except (BrexError, OSError) as error:
+        problem = str(error) or type(error).__name__
+    except KeyboardInterrupt:
+        problem = "interrupted."
+    if problem is not None:
+        sys.exit(f"brex-accounting: {problem}")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+# -- what the commands do --
+
+
+async def _login(
+    place: _Place,
+    client_secret: str,
+    issuer: str,
+    port: int,
+    wait: float,
+    *,
+    browser: bool,
+) -> str | None:
+    store = SQLiteTokenStore(place.store)
+    await store.load("")  # a file that will be refused is refused before the customer consents
+    redirect = Redirect()
+    try:
+        await redirect.listen(port)
+    except OSError as error:
+        reason = "it is in use" if error.errno == errno.EADDRINUSE else type(error).__name__
+        return f"cannot listen on port {port}: {reason}. Choose another with --port."
+    async with redirect.answering():
+        consent = await begin_consent(place.client_id, redirect.uri, issuer=issuer)
+        _say(f"To consent, open this address in the browser of this machine:\n\n{consent.url}\n")
+        if browser:
+            # In a thread that nobody waits for: a browser in the terminal comes back only when it is left.
+            threading.Thread(target=_open, args=(consent.url,), daemon=True).start()
+        try:
+            with TimeLimit(wait):
+                callback_url = await redirect.arrived
+        except TimeoutError:
+            return f"nobody consented within {wait:g} s; nothing was stored."
+        await finish_consent(
+            consent,
+            callback_url,
+            client_id=place.client_id,
+            client_secret=client_secret,
+            account=place.account,
+            store=store,
+        )
+        redirect.page = DONE
+    _say(f"Logged in: the tokens are stored for {place.name}.")
+    token_url = _token_url(issuer)
+    if token_url != PRODUCTION_TOKEN_URL:
+        _say(f'Use them with OAuth2(…, token_url="{token_url}").')
+    if await store.load(store_key(token_url, place.client_id, place.account)) is None:
+        _say("The token endpoint is not where whoami and logout look for it: they will not find these tokens.")
+    return None
+
+
+async def _logout(place: _Place, issuer: str) -> str | None:
+    store, key = SQLiteTokenStore(place.store), store_key(_token_url(issuer), place.client_id, place.account)
+    if await store.load(key) is None:
+        _say(f"Nothing is stored for {place.name}.")
+        return None
+    async with store.lock(key):
+        for _ in range(SAVES):
+            stored = await store.load(key)
+            if stored is None:
+                break
+            # The store keeps the fingerprint, so that a seed that is still in the environment does not come back.
+            gone = msgspec.structs.replace(stored, token=Token(), version=stored.version + 1, dead=True)
+            if await store.save(key, gone, expected_version=stored.version):
+                _say(f"Logged out: the tokens of {place.name} are gone. Brex was not told.")
+                return None
+    return "other processes keep saving: try again."
+
+
+async def _whoami(place: _Place, issuer: str) -> str | None:
+    store = SQLiteTokenStore(place.store)
+    stored = await store.load(store_key(_token_url(issuer), place.client_id, place.account))
+    if stored is None:
+        return f"nothing is stored for {place.name}: run brex-accounting login."
+    token = stored.token
+    lines = {
+        "account": place.account,
+        "client id": place.client_id,
+        "store": place.store,
+        "scopes": token.scope or "not known",
+        "access token": "none" if token.access_token is None else _lifetime(token.expires_at),
+        "refresh token": "none" if token.refresh_token is None else "stored",
+        "grant": "ended: the customer must consent again (brex-accounting login)"
+        if stored.dead
+        else "good, when last used",
+    }
+    _say("\n".join(f"{name + ':':<15}{value}" for name, value in lines.items()))
+    return None
+
+
+def _lifetime(expires_at: datetime | None) -> str:
+    if expires_at is None:
+        return "stored; when it expires is not known"
+    verb = "expires" if expires_at > datetime.now(UTC) else "expired"
+    return f"{verb} {expires_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _token_url(issuer: str) -> str:
+    """Brex's, and the sandbox's: to look into the store needs no network."""
+    return f"{issuer.rstrip('/')}/v1/token"
+
+
+def _open(url: str) -> None:
+    with suppress(Exception):  # the address is printed too
+        webbrowser.open(url)

@@ -1,0 +1,361 @@
+"""The commands login, logout and whoami: processes, real sockets, and an httpx client that plays the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token, _login, cli
+from brex_accounting._issuer import PRODUCTION_ISSUER
+from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
+from brex_accounting._tokens import store_key
+from brex_accounting.sandbox import AuthorizationOptions, Sandbox
+
+SOURCE = Path(cli.__file__).parents[1]
+RUN = "from brex_accounting.cli import main; main()"
+SECRET = "CANARY-client-secret"
+
+
+class World(NamedTuple):
+    sandbox: Sandbox
+    url: str
+    path: Path
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.url}/oauth2/default"
+
+    @property
+    def token_url(self) -> str:
+        return f"{self.issuer}/v1/token"
+
+    @asynccontextmanager
+    async def command(
+        self, *arguments: str, code: str = RUN, **variables: str
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("BREX_")} | {
+            "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")]),
+            "BREX_CLIENT_ID": "client",
+            "BREX_CLIENT_SECRET": SECRET,
+            "BREX_ACCOUNT": "acme",
+            "BREX_TOKEN_STORE": str(self.path),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", "-c", code, *arguments, "--issuer", self.issuer,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=environment | variables,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+
+    async def run(self, *arguments: str, **variables: str) -> tuple[int | None, str, str]:
+        async with self.command(*arguments, **variables) as process:
+            return await ended(process)
+
+    async def stored(self, token_url: str | None = None) -> StoredToken | None:
+        return await SQLiteTokenStore(self.path).load(store_key(token_url or self.token_url, "client", "acme"))
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    output, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert "Traceback" not in errors.decode()
+    assert SECRET not in output.decode() + errors.decode()
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def address(process: asyncio.subprocess.Process) -> str:
+    """Read what it prints, as far as the address."""
+    assert process.stdout is not None
+    async for line in process.stdout:
+        if line.startswith(b"http"):
+            return line.decode().strip()
+    raise AssertionError((await process.communicate())[1].decode())
+
+
+@asynccontextmanager
+async def world(tmp_path: Path, *, consents: bool = True) -> AsyncIterator[World]:
+    options = AuthorizationOptions(client_id="client", client_secret=SECRET, consents=consents)
+    async with Sandbox(authorization=options) as sandbox, sandbox.serve() as url:
+        yield World(sandbox, url, tmp_path / "tokens.sqlite")
+
+
+async def test_login_whoami_logout(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, httpx.AsyncClient(follow_redirects=True) as browser:
+        assert await w.run("whoami") == (
+            1,
+            "",
+            f"brex-accounting: nothing is stored for 'acme' in {w.path}: run brex-accounting login.\n",
+        )
+        assert await w.run("logout") == (0, f"Nothing is stored for 'acme' in {w.path}.\n", "")
+
+        async with w.command("login", "--no-browser") as process:
+            page = await browser.get(await address(process))
+            assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
+            assert "You are logged in" in page.text
+            code, output, errors = await ended(process)
+        assert (code, errors) == (0, "")
+        assert f"the tokens are stored for 'acme' in {w.path}." in output
+        assert f'token_url="{w.token_url}"' in output
+        stored = await w.stored()
+        assert stored is not None
+        assert stored.token.refresh_token is not None
+        assert stored.token.access_token is not None
+
+        code, output, errors = await w.run("whoami")
+        assert (code, errors) == (0, "")
+        assert re.search(r"^access token: +expires 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC$", output, re.MULTILINE)
+        assert "accounting.record.read" in output
+        assert "grant:         good" in output
+        assert stored.token.refresh_token not in output
+        assert stored.token.access_token not in output
+
+        store = SQLiteTokenStore(w.path)
+        auth = OAuth2("client", SECRET, account="acme", store=store, token_url=w.token_url)
+        async with BrexAccounting(auth, base_url=w.url) as brex:
+            await brex.integrations.create("ERP_A", "a")
+
+        code, output, errors = await w.run("logout")
+        assert (code, errors) == (0, "")
+        assert output == f"Logged out: the tokens of 'acme' in {w.path} are gone. Brex was not told.\n"
+        gone = await w.stored()
+        assert gone == StoredToken(Token(), 2, dead=True, seed_fingerprint=stored.seed_fingerprint)
+        code, output, _ = await w.run("whoami")
+        assert (code, "must consent again" in output) == (0, True)
+
+
+async def test_the_browser_is_opened(tmp_path: Path) -> None:
+    code = f"import pathlib, webbrowser; webbrowser.open = pathlib.Path({str(tmp_path / 'opened')!r}).write_text; {RUN}"
+    async with world(tmp_path) as w, httpx.AsyncClient(follow_redirects=True) as browser:
+        async with w.command("login", code=code) as process:
+            url = await address(process)
+            await browser.get(url)
+            assert (await ended(process))[0] == 0
+        assert (tmp_path / "opened").read_text() == url
+
+
+async def test_a_browser_that_does_not_open(tmp_path: Path) -> None:
+    code = f"import webbrowser; webbrowser.open = lambda url: 1 / 0; {RUN}"
+    async with (
+        world(tmp_path) as w,
+        httpx.AsyncClient(follow_redirects=True) as browser,
+        w.command("login", code=code) as process,
+    ):
+        await browser.get(await address(process))
+        status, _, errors = await ended(process)
+        assert (status, errors) == (0, "")
+
+
+async def test_ctrl_c(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.command("login", "--no-browser") as process:
+        await address(process)
+        process.send_signal(signal.SIGINT)
+        status, _, errors = await ended(process)
+        assert (status, errors) == (1, "brex-accounting: interrupted.\n")
+
+
+async def test_a_customer_who_refuses(tmp_path: Path) -> None:
+    async with world(tmp_path, consents=False) as w, httpx.AsyncClient(follow_redirects=True) as browser:
+        async with w.command("login", "--no-browser") as process:
+            page = await browser.get(await address(process))
+            assert (page.status_code, "not logged in" in page.text) == (400, True)
+            code, _, errors = await ended(process)
+        assert code == 1
+        assert errors.startswith("brex-accounting: There is no consent for 'acme' (access_denied")
+        assert errors.count("\n") == 1
+        assert await w.stored() is None
+
+
+async def test_a_wrong_state(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, httpx.AsyncClient() as browser:
+        async with w.command("login", "--no-browser") as process:
+            url = httpx.URL(await address(process))
+            await browser.get(url.params["redirect_uri"], params={"state": "forged", "code": "x"})
+            code, _, errors = await ended(process)
+        assert (code, "state" in errors, errors.count("\n")) == (1, True, 1)
+        assert not w.sandbox.authorization.requests
+
+
+async def test_a_wrong_secret(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, httpx.AsyncClient(follow_redirects=True) as browser:
+        async with w.command("login", "--no-browser", BREX_CLIENT_SECRET="CANARY-wrong") as process:
+            await browser.get(await address(process))
+            code, output, errors = await ended(process)
+        assert (code, "invalid_client" in errors, errors.count("\n")) == (1, True, 1)
+        assert "CANARY" not in output + errors
+
+
+async def test_nobody_consents(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        code, _, errors = await w.run("login", "--no-browser", "--timeout", "0.2")
+        assert (code, errors) == (1, "brex-accounting: nobody consented within 0.2 s; nothing was stored.\n")
+
+
+async def test_what_else_knocks(tmp_path: Path) -> None:
+    async with (
+        world(tmp_path) as w,
+        httpx.AsyncClient(follow_redirects=True) as browser,
+        w.command("login", "--no-browser") as process,
+    ):
+        url = await address(process)
+        home = httpx.URL(httpx.URL(url).params["redirect_uri"])
+        assert (await browser.get(home.copy_with(path="/favicon.ico"))).status_code == 404
+        assert (await browser.post(home)).status_code == 404
+        _, idle = await asyncio.open_connection("127.0.0.1", home.port)  # browsers do that, to be fast
+        reader, garbage = await asyncio.open_connection("127.0.0.1", home.port)
+        garbage.write(b"x" * 2**17)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert (await browser.get(url)).status_code == 200
+        assert (await ended(process))[0] == 0
+        for writer in (idle, garbage):
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+async def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        async with world(tmp_path) as w:
+            assert await w.run("login", "--no-browser", "--port", port) == (
+                1,
+                "",
+                f"brex-accounting: cannot listen on port {port}: it is in use. Choose another with --port.\n",
+            )
+
+
+async def test_a_chosen_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    async with world(tmp_path) as w, w.command("login", "--no-browser", "--port", str(port)) as process:
+        assert httpx.URL(await address(process)).params["redirect_uri"] == f"http://127.0.0.1:{port}/callback"
+
+
+async def test_a_file_that_is_refused_is_refused_before_the_consent(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.path.touch(0o644)
+        code, output, errors = await w.run("login", "--no-browser")
+        assert (code, output, "chmod 600" in errors) == (1, "", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "problem"),
+    [
+        (["login"], {"BREX_CLIENT_SECRET": ""}, "the client secret is missing: set BREX_CLIENT_SECRET."),
+        (["login", "--port", "70000"], {}, "--port must be a number from 0 to 65535."),
+        (["login", "--timeout", "0"], {}, "--timeout must be a number of seconds, more than 0."),
+        (
+            ["whoami"],
+            {"BREX_ACCOUNT": "", "BREX_TOKEN_STORE": ""},
+            "pass --account (or BREX_ACCOUNT), --store (or BREX_TOKEN_STORE).",
+        ),
+        (["logout"], {"BREX_CLIENT_ID": ""}, "pass --client-id (or BREX_CLIENT_ID)."),
+    ],
+)
+async def test_what_makes_no_sense(
+    tmp_path: Path, arguments: list[str], variables: dict[str, str], problem: str
+) -> None:
+    async with world(tmp_path) as w:
+        assert await w.run(*arguments, **variables) == (1, "", f"brex-accounting: {problem}\n")
+        assert not w.sandbox.requests
+
+
+async def test_an_issuer_that_is_none(tmp_path: Path) -> None:
+    async with Sandbox() as sandbox, sandbox.serve() as url:
+        w = World(sandbox, f"{url}/nothing", tmp_path / "tokens")
+        code, _, errors = await w.run("login", "--no-browser")
+        assert (code, "cannot be trusted with a consent" in errors, errors.count("\n")) == (1, True, 1)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    monkeypatch.setattr(sys, "argv", ["brex-accounting", *arguments])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    return exited.value.code
+
+
+@pytest.mark.parametrize(
+    ("token", "lines"),
+    [
+        (Token("CANARY", "CANARY", datetime.now(UTC) - timedelta(1)), ["access token:  expired 20", "not known"]),
+        (Token("CANARY"), ["stored; when it expires is not known", "refresh token: none"]),
+        (Token(refresh_token="CANARY"), ["access token:  none", "refresh token: stored"]),
+    ],
+)
+def test_whoami(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, token: Token, lines: list[str]
+) -> None:
+    store = SQLiteTokenStore(tmp_path / "tokens")
+    key = store_key(PRODUCTION_TOKEN_URL, "client", "acme")
+    asyncio.run(store.save(key, StoredToken(token, 0), expected_version=None))
+    options = ("--client-id", "client", "--account", "acme", "--store", str(tmp_path / "tokens"))
+    assert not run(monkeypatch, "whoami", *options)
+    output = capsys.readouterr().out
+    assert all(line in output for line in lines)
+    assert "CANARY" not in output
+    assert not run(monkeypatch, "logout", *options)
+    assert asyncio.run(store.load(key)) == StoredToken(Token(), 1, dead=True)
+
+
+def test_the_secret_is_asked_for_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BREX_CLIENT_SECRET", raising=False)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(_login, "getpass", lambda _: "typed")
+    assert _login._client_secret() == "typed"
+    monkeypatch.setattr(_login, "getpass", lambda _: "")
+    with pytest.raises(SystemExit, match="the client secret is missing"):
+        _login._client_secret()
+
+
+@pytest.mark.parametrize(("lost", "problem"), [(1, None), (9, "other processes keep saving: try again.")])
+async def test_logout_while_others_save(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: int, problem: str | None
+) -> None:
+    store, key = SQLiteTokenStore(tmp_path / "tokens"), store_key(PRODUCTION_TOKEN_URL, "client", "acme")
+    await store.save(key, StoredToken(Token("a"), 0), expected_version=None)
+    save, answers = SQLiteTokenStore.save, iter([False] * lost)
+
+    async def losing(self: SQLiteTokenStore, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
+        return next(answers, True) and await save(self, key, stored, expected_version=expected_version)
+
+    monkeypatch.setattr(SQLiteTokenStore, "save", losing)
+    place = _login._Place("client", "acme", str(tmp_path / "tokens"))
+    assert await _login._logout(place, PRODUCTION_ISSUER) == problem
+    stored = await store.load(key)
+    assert stored is not None
+    assert stored.dead == (problem is None)
+
+
+async def test_a_token_endpoint_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async with world(tmp_path) as w:
+        monkeypatch.setattr(_login, "_token_url", lambda _: PRODUCTION_TOKEN_URL)
+        opened = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(_login.webbrowser, "open", lambda url: loop.call_soon_threadsafe(opened.set_result, url))
+        place = _login._Place("client", "acme", str(w.path))
+        login = asyncio.create_task(_login._login(place, SECRET, w.issuer, 0, 30.0, browser=True))
+        async with httpx.AsyncClient(follow_redirects=True) as browser:
+            assert (await browser.get(await opened)).status_code == 200
+        assert await login is None
+        assert "whoami and logout" in capsys.readouterr().out
+        assert await w.stored() is not None

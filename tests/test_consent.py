@@ -1,0 +1,490 @@
+"""A customer's consent, against the sandbox's authorization server."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from brex_accounting import (
+    BrexAccounting,
+    BrexError,
+    ConfigurationError,
+    Consent,
+    InvalidResponseError,
+    MemoryTokenStore,
+    OAuth2,
+    ReauthorizationRequiredError,
+    SQLiteTokenStore,
+    StoredToken,
+    Token,
+    TokenRefreshError,
+    _consent,
+    _issuer,
+    begin_consent,
+    finish_consent,
+)
+from brex_accounting._clock import Clock
+from brex_accounting._tokens import fingerprint, store_key
+from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
+
+REDIRECT = "https://partner.example/brex?tenant=7"
+
+
+@pytest.fixture(autouse=True)
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(sleep=lambda _: asyncio.sleep(0))
+    monkeypatch.setattr(_consent, "_clock", clock)
+    monkeypatch.setattr(_issuer, "_clock", clock)
+
+
+class World:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.server = sandbox.authorization
+        self.store: Any = MemoryTokenStore()
+        self.key = store_key(sandbox.token_url, self.server.client_id, "acme")
+
+    async def begin(self, **options: Any) -> Consent:
+        given = {"issuer": self.sandbox.issuer, "transport": self.sandbox.transport}
+        return await begin_consent(self.server.client_id, REDIRECT, **given | options)
+
+    async def visit(self, consent: Consent) -> str:
+        """What the customer's browser does: where it is sent to."""
+        async with httpx.AsyncClient(transport=self.sandbox.transport) as browser:
+            answer = await browser.get(consent.url)
+        assert answer.status_code == 302, answer.text
+        return answer.headers["location"]
+
+    async def finish(self, consent: Consent, callback_url: str, **options: Any) -> None:
+        given = {
+            "client_id": self.server.client_id,
+            "client_secret": self.server.client_secret,
+            "account": "acme",
+            "store": self.store,
+            "transport": self.sandbox.transport,
+        }
+        await finish_consent(consent, callback_url, **given | options)
+
+    async def stored(self) -> StoredToken:
+        stored = await self.store.load(self.key)
+        assert stored is not None
+        return stored
+
+    def client(self, refresh_token: str | None = None) -> BrexAccounting:
+        auth = OAuth2(
+            self.server.client_id,
+            self.server.client_secret,
+            account="acme",
+            store=self.store,
+            refresh_token=refresh_token,
+            token_url=self.sandbox.token_url,
+            transport=self.sandbox.transport,
+        )
+        return BrexAccounting(auth, base_url=self.sandbox.url, transport=self.sandbox.transport)
+
+
+@asynccontextmanager
+async def world(**options: Any) -> AsyncIterator[World]:
+    async with Sandbox(authorization=AuthorizationOptions(redirect_uris=(REDIRECT,), **options)) as sandbox:
+        yield World(sandbox)
+
+
+def changed(url: str, **fields: str | None) -> str:
+    return str(httpx.URL(url).copy_merge_params({k: v for k, v in fields.items() if v is not None})) + "".join(
+        f"&{k}" for k, v in fields.items() if v is None
+    )
+
+
+# -- the good end --
+
+
+async def test_the_url() -> None:
+    async with world() as w:
+        consent, other = await w.begin(), await w.begin()
+        query = {name: values[0] for name, values in parse_qs(urlsplit(consent.url).query).items()}
+        assert consent.url.startswith(f"{w.sandbox.issuer}/v1/authorize?")
+        assert query == {
+            "response_type": "code",
+            "client_id": w.server.client_id,
+            "redirect_uri": REDIRECT,
+            "scope": "openid offline_access accounting.integration.read accounting.integration.write "
+            "accounting.record.read accounting.record.write",
+            "state": consent.state,
+            "code_challenge": query["code_challenge"],
+            "code_challenge_method": "S256",
+        }
+        assert consent.redirect_uri == REDIRECT
+        assert 43 <= len(consent.code_verifier) <= 128
+        assert consent.code_verifier not in consent.url
+        assert {consent.state, consent.code_verifier} & {other.state, other.code_verifier} == set()
+        assert not w.server.requests
+
+
+async def test_a_consent_gives_what_calls_need() -> None:
+    async with world() as w:
+        consent = await w.begin()
+        consent = pickle.loads(pickle.dumps(consent))
+        await w.finish(consent, await w.visit(consent))
+        stored = await w.stored()
+        assert stored.token.refresh_token is not None
+        assert (stored.version, stored.dead) == (1, False)
+        assert stored.seed_fingerprint == fingerprint(stored.token.refresh_token)
+        async with w.client() as brex:
+            await brex.integrations.create("ERP_A", "a")
+        [request] = w.server.requests
+        assert (request.grant_type, request.client_auth, request.outcome) == ("authorization_code", "basic", "issued")
+
+
+async def test_the_host_of_the_callback_does_not_matter() -> None:
+    async with world() as w:
+        consent = await w.begin()
+        callback = await w.visit(consent)
+        await w.finish(consent, f"/brex?{urlsplit(callback).query}")
+        assert (await w.stored()).token.access_token is not None
+
+
+async def test_a_new_consent_replaces_a_dead_grant_and_an_old_seed_does_not_replace_it() -> None:
+    async with world() as w:
+        seed = w.server.new_grant()
+        async with w.client(seed) as brex:
+            await brex.integrations.create("ERP_A", "a")
+        stored = await w.stored()
+        w.server.revoke()
+        dead = StoredToken(Token(), stored.version + 1, dead=True, seed_fingerprint=stored.seed_fingerprint)
+        await w.store.save(w.key, dead, expected_version=stored.version)
+        async with w.client(seed) as brex:
+            with pytest.raises(ReauthorizationRequiredError):
+                await brex.integrations.create("ERP_A", "a")
+            consent = await w.begin()
+            await w.finish(consent, await w.visit(consent))
+            stored = await w.stored()
+            assert (stored.dead, stored.seed_fingerprint) == (False, fingerprint(seed))
+            await brex.integrations.create("ERP_A", "a")
+        async with w.client(seed) as brex:
+            await brex.integrations.create("ERP_A", "a")
+        assert await w.stored() == stored
+        assert w.server.reuse_events == 0
+
+
+async def test_scopes_that_the_answer_does_not_name_are_those_asked_for() -> None:
+    async with world() as w:
+        consent = await w.begin(scopes=["offline_access", "accounting.record.read"])
+        callback = await w.visit(consent)
+        w.sandbox.fault(Fault("merge_json", operation="token", json={"scope": None}))
+        await w.finish(consent, callback)
+        assert (await w.stored()).token.scope == "offline_access accounting.record.read"
+
+
+async def test_over_a_socket_and_sqlite(tmp_path: Any) -> None:
+    async with world() as w, w.sandbox.serve() as url:
+        consent = await begin_consent(w.server.client_id, "http://127.0.0.1:1/cb", issuer=f"{url}/oauth2/default")
+        async with httpx.AsyncClient() as browser:
+            callback = (await browser.get(consent.url)).headers["location"]
+        store = SQLiteTokenStore(tmp_path / "tokens")
+        await w.finish(consent, callback, store=store, transport=None)
+        key = store_key(f"{url}/oauth2/default/v1/token", w.server.client_id, "acme")
+        assert await store.load(key) is not None
+
+
+async def test_a_cancelled_redemption_goes_on() -> None:
+    async with world() as w:
+        consent = await w.begin()
+        callback = await w.visit(consent)
+        w.sandbox.fault(Fault("delay", operation="token", seconds=0.1))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(w.finish(consent, callback), 0.02)
+        await asyncio.wait(_consent._under_way)
+        assert (await w.stored()).token.access_token is not None
+        assert len(w.server.requests) == 1
+
+
+async def test_transient_trouble_is_waited_out() -> None:
+    async with world() as w:
+        w.sandbox.fault(
+            Fault("status", operation="discovery"),
+            Fault("reset_before", operation="discovery"),
+            Fault("cut_body", operation="discovery"),
+            Fault("status", operation="token", status=429),
+            Fault("reset_before", operation="token"),
+        )
+        consent = await w.begin()
+        await w.finish(consent, await w.visit(consent))
+        assert (await w.stored()).token.access_token is not None
+
+
+# -- what the callback can be --
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ({"state": "forged"}, ConfigurationError, "forged"),
+        ({"state": "\udc80"}, ConfigurationError, "no answer|forged"),
+        ({"iss": "https://evil.example"}, ConfigurationError, "another authorization server"),
+        ({"code": ""}, ConfigurationError, "neither a code nor an error"),
+        ({"error": "access_denied", "error_description": "No,%0Athanks."}, ReauthorizationRequiredError, "No, thanks."),
+        ({"error": "server_error"}, TokenRefreshError, "server_error"),
+    ],
+)
+async def test_callbacks_that_are_refused(fields: dict[str, str], error: type[BrexError], text: str) -> None:
+    async with world() as w:
+        consent = await w.begin()
+        query = {name: values[0] for name, values in parse_qs(urlsplit(await w.visit(consent)).query).items()} | fields
+        callback = f"{REDIRECT}&{'&'.join(f'{name}={value}' for name, value in query.items())}"
+        with pytest.raises(error, match=text) as caught:
+            await w.finish(consent, callback)
+        assert type(caught.value) is error
+        assert not w.server.requests
+        assert await w.store.load(w.key) is None
+
+
+@pytest.mark.parametrize(
+    "callback", [None, "", REDIRECT, f"{REDIRECT}&code=x", f"{REDIRECT}&state=a&state=b", "http://["]
+)
+async def test_what_is_no_callback(callback: Any) -> None:
+    async with world() as w:
+        with pytest.raises(ConfigurationError, match="no answer to a consent"):
+            await w.finish(await w.begin(), callback)
+
+
+async def test_a_customer_who_refuses() -> None:
+    async with world(consents=False) as w:
+        consent = await w.begin()
+        with pytest.raises(ReauthorizationRequiredError, match="'acme' \\(access_denied"):
+            await w.finish(consent, await w.visit(consent))
+
+
+# -- what the token endpoint can answer --
+
+
+async def test_a_code_works_once() -> None:
+    async with world() as w:
+        consent = await w.begin()
+        callback = await w.visit(consent)
+        await w.finish(consent, callback)
+        before = await w.stored()
+        with pytest.raises(TokenRefreshError, match=r"invalid_grant\. The code works only once") as caught:
+            await w.finish(consent, callback)
+        assert type(caught.value) is TokenRefreshError
+        assert await w.stored() == before
+
+
+async def test_another_verifier() -> None:
+    async with world() as w:
+        consent, other = await w.begin(), await w.begin()
+        stolen = changed(await w.visit(consent), state=other.state)
+        with pytest.raises(TokenRefreshError, match="invalid_grant"):
+            await w.finish(other, stolen)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", status=500, times=9),
+        Fault("status", status=401, json={"error": "invalid_client"}),
+        Fault("status", status=400, json={"error": "CANARY-secret"}),
+        Fault("status", status=302),
+        Fault("html"),
+        Fault("json", json={}),
+        Fault("json", json=[]),
+        Fault("cut_body", times=2),
+        Fault("reset_after", times=2),
+        Fault("merge_json", json={"refresh_token": None}),
+        Fault("merge_json", json={"access_token": 1}),
+    ],
+)
+async def test_no_token(fault: Fault) -> None:
+    async with world(client_secret="CANARY-secret") as w:
+        await w.store.save(w.key, StoredToken(Token("a", "b"), 3), expected_version=None)
+        consent = await w.begin()
+        callback = await w.visit(consent)
+        w.sandbox.fault(replace(fault, operation="token"))
+        with pytest.raises(TokenRefreshError, match="'acme' could not be redeemed") as caught:
+            await w.finish(consent, callback)
+        assert (await w.stored()).token == Token("a", "b")
+        code = parse_qs(urlsplit(callback).query)["code"][0]
+        shown = shown_by(caught.value)
+        for secret in ("CANARY-secret", consent.code_verifier, code, consent.state):
+            assert secret not in shown
+
+
+def shown_by(error: BaseException) -> str:
+    """What a logger could write of an error: our own frames with their locals, causes included."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    lines = [repr(error), str(error), repr(pickle.dumps(error))]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if "/brex_accounting/" in frame.f_code.co_filename:
+            lines.append(repr(frame.f_locals))
+    assert len(lines) > 3
+    return "".join(lines)
+
+
+async def test_nothing_of_a_consent_is_shown() -> None:
+    async with world() as w:
+        consent = await w.begin()
+        shown = repr(consent) + str(consent) + f"{[consent]}"
+        assert "Consent(" in shown
+        assert consent.state not in shown
+        assert consent.code_verifier not in shown
+
+
+# -- stores that fail --
+
+
+class Sulking(MemoryTokenStore):
+    def __init__(self, *, saves: int = 0, loads: bool = True, racing: int = 0) -> None:
+        super().__init__()
+        self.saves, self.loads, self.racing = saves, loads, racing
+
+    async def load(self, key: str) -> StoredToken | None:
+        if not self.loads:
+            raise OSError("CANARY")
+        return await super().load(key)
+
+    async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
+        if self.saves:
+            self.saves -= 1
+            raise OSError("CANARY")
+        if self.racing:
+            self.racing -= 1
+            before = self._stored.get(key)
+            self._stored[key] = StoredToken(Token("other"), 1 + (before.version if before else 0))
+        return await super().save(key, stored, expected_version=expected_version)
+
+
+@pytest.mark.parametrize("store", [Sulking(saves=2), Sulking(racing=2)])
+async def test_saving_is_tried_again(store: Sulking) -> None:
+    async with world() as w:
+        w.store = store
+        consent = await w.begin()
+        await w.finish(consent, await w.visit(consent))
+        assert (await w.stored()).token.refresh_token is not None
+        assert len(w.server.requests) == 1
+
+
+@pytest.mark.parametrize(("store", "reason"), [(Sulking(saves=9), "OSError"), (Sulking(racing=9), "others keep")])
+async def test_a_save_that_fails_for_good(store: Sulking, reason: str) -> None:
+    async with world() as w:
+        w.store = store
+        consent = await w.begin()
+        with pytest.raises(TokenRefreshError, match=rf"could not be saved, and are lost \({reason}") as caught:
+            await w.finish(consent, await w.visit(consent))
+        assert "CANARY" not in shown_by(caught.value)
+
+
+async def test_a_store_that_cannot_be_had_costs_no_code() -> None:
+    async with world() as w:
+        consent = await w.begin()
+        callback = await w.visit(consent)
+        with pytest.raises(TokenRefreshError, match="was not redeemed: the token store cannot be had"):
+            await w.finish(consent, callback, store=Sulking(loads=False))
+        assert not w.server.requests
+        await w.finish(consent, callback)
+
+
+async def test_a_store_that_says_why(tmp_path: Any) -> None:
+    (tmp_path / "tokens").write_text("no database")
+    (tmp_path / "tokens").chmod(0o644)
+    async with world() as w:
+        consent = await w.begin()
+        with pytest.raises(ConfigurationError, match="chmod 600"):
+            await w.finish(consent, await w.visit(consent), store=SQLiteTokenStore(tmp_path / "tokens"))
+        assert not w.server.requests
+
+
+# -- arguments --
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"client_id": ""}, "client_id is empty"),
+        ({"client_secret": ""}, "client_secret must be"),
+        ({"client_secret": None}, "client_secret must be"),
+        ({"client_secret": "\udc80"}, "lone surrogate"),
+        ({"account": 7}, "account must be"),
+        ({"store": {}}, "store must be"),
+    ],
+)
+async def test_wrong_arguments(options: dict[str, Any], text: str) -> None:
+    async with world() as w:
+        consent = await w.begin()
+        with pytest.raises(ConfigurationError, match=text):
+            await w.finish(consent, await w.visit(consent), **options)
+        with pytest.raises(ConfigurationError, match="consent must be"):
+            await w.finish("consent", "", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "options", "text"),
+    [
+        (7, {}, "redirect_uri must be a string"),
+        ("/callback", {}, "redirect_uri must be an address"),
+        ("http://partner.example/cb", {}, "redirect_uri must be https"),
+        (f"{REDIRECT}#x", {}, "fragment"),
+        (REDIRECT, {"scopes": "openid"}, "scopes must be a list"),
+        (REDIRECT, {"scopes": ["openid offline_access"]}, "scopes must be a list"),
+        (REDIRECT, {"scopes": [7]}, "scopes must be a list"),
+        (REDIRECT, {"issuer": "http://issuer.example"}, "issuer must be https"),
+        (REDIRECT, {"issuer": None}, "issuer must be a string"),
+    ],
+)
+async def test_what_cannot_be_begun(redirect_uri: Any, options: dict[str, Any], text: str) -> None:
+    async with world() as w:
+        with pytest.raises(ConfigurationError, match=text):
+            await begin_consent("c", redirect_uri, **{"transport": w.sandbox.transport} | options)
+        assert not w.sandbox.requests
+
+
+# -- the discovery document --
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("merge_json", json={"issuer": "https://evil.example/oauth2/default"}),
+        Fault("merge_json", json={"issuer": None}),
+        Fault("merge_json", json={"token_endpoint": "https://evil.example/v1/token"}),
+        Fault("merge_json", json={"token_endpoint": None}),
+        Fault("merge_json", json={"token_endpoint": 7}),
+        Fault("merge_json", json={"authorization_endpoint": "https://evil.example/v1/authorize"}),
+        Fault("merge_json", json={"authorization_endpoint": "javascript:alert(1)"}),
+        Fault("html"),
+        Fault("json", json=[]),
+        Fault("status", status=404),
+        Fault("status", status=302),
+    ],
+)
+async def test_a_document_that_is_not_to_be_trusted(fault: Fault) -> None:
+    async with world() as w:
+        w.sandbox.fault(replace(fault, operation="discovery"))
+        with pytest.raises(InvalidResponseError, match="cannot be trusted with a consent") as caught:
+            await w.begin()
+        assert caught.value.status == (fault.status if fault.kind == "status" else 200)
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("status", times=9), Fault("reset_before", times=9), Fault("cut_body", times=9)]
+)
+async def test_a_server_that_does_not_answer(fault: Fault) -> None:
+    async with world() as w:
+        w.sandbox.fault(replace(fault, operation="discovery"))
+        with pytest.raises(TokenRefreshError, match="cannot be asked where to begin"):
+            await w.begin()
+
+
+async def test_an_authorization_endpoint_with_a_query() -> None:
+    async with world() as w:
+        endpoint = f"{w.sandbox.issuer}/v1/authorize?tenant=7"
+        w.sandbox.fault(Fault("merge_json", operation="discovery", json={"authorization_endpoint": endpoint}))
+        assert (await w.begin()).url.startswith(f"{endpoint}&response_type=code&")

@@ -1,0 +1,163 @@
+"""Requests to the token endpoint, and answers of it: no I/O."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+from urllib.parse import parse_qs, unquote_plus
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brex_accounting._answers import Answer, NoAnswer
+from brex_accounting._token_endpoint import LONGEST_LIFE, Reply, TokenReply, read_token_reply, token_request
+from brex_accounting._tokens import Token
+
+NOW = 1_800_000_000.0
+BEFORE = Token("old access", "old refresh", None, "old scope")
+GOOD = {"access_token": "new", "refresh_token": "newer", "expires_in": 3600, "token_type": "Bearer", "scope": "a b"}
+
+
+def read(status: int, body: object = None, defect: str | None = None, **headers: str) -> TokenReply:
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return read_token_reply(Answer(status, headers, raw, defect), BEFORE, now=NOW)
+
+
+def test_a_grant() -> None:
+    reply = read(200, GOOD)
+    assert (reply.reply, reply.lifetime) == (Reply.GRANTED, 3600.0)
+    token = reply.token
+    assert token is not None
+    assert (token.access_token, token.refresh_token, token.scope) == ("new", "newer", "a b")
+    assert token.expires_at is not None
+    assert token.expires_at.timestamp() == NOW + 3600
+    assert "new" not in repr(reply)
+
+
+@pytest.mark.parametrize(
+    ("change", "refresh", "scope"),
+    [
+        ({"refresh_token": None}, "old refresh", "a b"),
+        ({"refresh_token": ""}, "old refresh", "a b"),
+        ({"refresh_token": 7}, "old refresh", "a b"),
+        ({"refresh_token": "with space"}, "with space", "a b"),
+        ({"scope": None}, "newer", "old scope"),
+        ({"scope": ["a"]}, "newer", "old scope"),
+        ({"token_type": None}, "newer", "a b"),
+        ({"token_type": "bEARER"}, "newer", "a b"),
+        ({"error": None}, "newer", "a b"),
+    ],
+)
+def test_a_grant_with_oddities(change: dict[str, Any], refresh: str, scope: str) -> None:
+    token = read(200, GOOD | change).token
+    assert token is not None
+    assert (token.refresh_token, token.scope) == (refresh, scope)
+
+
+def test_lone_surrogates_in_a_grant() -> None:
+    body = b'{"access_token": "new", "refresh_token": "\\ud800", "scope": "\\ud800"}'
+    reply = read(200, body)
+    assert reply.reply in {Reply.GRANTED, Reply.REFUSED}
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        *(
+            (3600, 3600.0),
+            ("3600", 3600.0),
+            (3600.5, 3600.5),
+            (20, 20.0),
+            (10**30, LONGEST_LIFE),
+            ("1e999", LONGEST_LIFE),
+        ),
+        *((value, math.inf) for value in (None, 0, -1, "", "soon", "nan", True, False, [], {}, 1e-9, -1e30)),
+    ],
+)
+def test_lifetimes(expires_in: object, lifetime: float) -> None:
+    reply = read(200, GOOD | {"expires_in": expires_in})
+    assert reply.lifetime == lifetime
+    assert reply.token is not None
+    assert (reply.token.expires_at is None) == (lifetime == math.inf)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reply"),
+    [
+        *((status, {"error": "invalid_grant"}, Reply.DEAD) for status in (400, 401, 403)),
+        *((status, {"error": "invalid_grant"}, Reply.REFUSED) for status in (200, 302)),
+        *((status, {"error": "invalid_grant"}, Reply.LATER) for status in (429, 500, 503, 520)),
+        *((status, GOOD, Reply.REFUSED) for status in (201, 204, 301, 307, 400, 404)),
+        *(
+            (200, body, Reply.REFUSED)
+            for body in ({}, [], None, 7, "x", b"", b"<html>", b'{"access_token": "n', b"\xff")
+        ),
+        *((200, GOOD | {"error": error}, Reply.REFUSED) for error in ("server_error", {"code": 1}, 7, "")),
+        *((200, GOOD | {"access_token": token}, Reply.REFUSED) for token in (None, "", 7, "a b", "a\n", "\u00e9")),
+        (200, GOOD | {"token_type": "mac"}, Reply.REFUSED),
+        *((status, {"error": error}, Reply.REFUSED) for status in (400, 401) for error in ("invalid_client", "", None)),
+        (408, GOOD, Reply.LOST),
+    ],
+)
+def test_what_an_answer_means(status: int, body: object, reply: Reply) -> None:
+    read_ = read(status, body)
+    assert read_.reply is reply
+    assert read_.token is None
+    assert str(status) in read_.text
+
+
+def test_a_cut_answer_is_lost_and_a_cut_refusal_is_none_of_the_grant() -> None:
+    assert read(200, GOOD, "its body was cut short").reply is Reply.LOST
+    assert read(400, b'{"error": "invalid_gr', "its body was cut short").reply is Reply.REFUSED
+
+
+def test_no_answer() -> None:
+    for sent, reply in ((True, Reply.LOST), (False, Reply.LATER)):
+        came = NoAnswer("because", sent=sent, timed_out=False)
+        assert read_token_reply(came, BEFORE, now=NOW) == TokenReply(reply, "because")
+
+
+def test_retry_after() -> None:
+    assert read(429, **{"retry-after": "7"}).retry_after == 7.0
+    assert read(503).retry_after is None
+
+
+@given(
+    st.integers(200, 599),
+    st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers(-(2**63), 2**63) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*GOOD, "error"]) | st.text(), inner),
+        max_leaves=8,
+    ),
+)
+def test_anything_may_come(status: int, body: object) -> None:
+    reply = read(status, body)
+    assert (reply.reply is Reply.GRANTED) == (reply.token is not None)
+    assert reply.reply is not Reply.GRANTED or status == 200
+    assert reply.text.isprintable()
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+)
+def test_credentials(client_id: str, client_secret: str) -> None:
+    form = {"grant_type": "refresh_token", "refresh_token": "r +&=/"}
+    basic = token_request(client_id, client_secret, "basic", form)
+    scheme, _, encoded = basic["headers"]["Authorization"].partition(" ")
+    pair = base64.b64decode(encoded).decode("ascii").split(":")
+    assert (scheme, [unquote_plus(part) for part in pair]) == ("Basic", [client_id, client_secret])
+    assert parse_qs(basic["content"].decode("ascii")) == {name: [value] for name, value in form.items()}
+    body = token_request(client_id, client_secret, "body", form)
+    assert "Authorization" not in body["headers"]
+    sent = parse_qs(body["content"].decode("ascii"))
+    assert (sent["client_id"], sent["client_secret"], sent["refresh_token"]) == (
+        [client_id],
+        [client_secret],
+        ["r +&=/"],
+    )
+    assert (body["method"], body["url"]) == ("POST", "")
