@@ -9,8 +9,10 @@ import httpx
 
 from ._arguments import refuse
 
+Address = httpx.URL
 
-def check_base_url(value: object, name: str = "base_url") -> httpx.URL:
+
+def check_base_url(value: object, name: str = "base_url") -> Address:
     """Check an address that credentials will be sent to. Never repeats it: it may hold a password."""
     if not isinstance(value, str):
         refuse(f"{name} must be a string.")

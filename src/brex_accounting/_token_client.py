@@ -8,8 +8,7 @@ import logging
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus
 
-import httpx
-
+from ._addresses import Address
 from ._answers import NoAnswer
 from ._clock import Clock, Deadline
 from ._network import Network, Timeout, Transport
@@ -28,7 +27,7 @@ logger = logging.getLogger("brex_accounting")
 class TokenEndpoint:
     """Where tokens are refreshed, and as whom."""
 
-    url: httpx.URL
+    url: Address
     client_id: str
     client_secret: str = field(repr=False)
     client_auth: ClientAuth
