@@ -374,6 +374,15 @@ def test_shows_no_secret_and_is_not_copied() -> None:
             operation(auth)  # type: ignore[operator]
 
 
+async def test_a_refusal_says_what_to_check_and_goes_on_saying_it(world: World) -> None:
+    world.sandbox.fault(Fault("status", operation="token", status=401, json={"error": "invalid_client"}))
+    client = world.client()
+    for _ in range(2):
+        with pytest.raises(TokenRefreshError, match=r"invalid_client\. Check client_id, client_secret and token_url"):
+            await create(client)
+    assert world.posts == 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

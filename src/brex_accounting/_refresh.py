@@ -33,6 +33,9 @@ ROUNDS = 10
 SEEDS = 50
 """How many of the seeds that there were are remembered, so that none of them is ever sent again."""
 
+_LATER = "Repeat the call later; the grant may still be good."
+_CHECK = "Check client_id, client_secret and token_url; the grant may still be good."
+
 T = TypeVar("T")
 
 logger = logging.getLogger("brex_accounting")
@@ -81,7 +84,7 @@ class Refresher:
         self._store = store
         self._endpoint = endpoint
         self._seed = seed
-        self._refused_until, self._refusal = float("-inf"), ""
+        self._refused_until, self._refusal = float("-inf"), ("", "")
         self._dead_token: str | None = None
 
     async def refresh(self, stale: StoredToken | None) -> Renewed | errors.BrexError:
@@ -160,7 +163,7 @@ class Refresher:
         if current.token.refresh_token is None:
             self._end("no refresh token is stored for this account")
         if self.clock.monotonic() < self._refused_until:
-            self._fail(self._refusal)
+            self._fail(*self._refusal)
         if deadline.remaining() < LEAST_TIME:
             self._fail("the lock of the token store was not to be had in time")
 
@@ -168,8 +171,9 @@ class Refresher:
         """Fail, and do not ask again for a while."""
         later = reply.reply is Reply.LATER
         pause = min(reply.retry_after or 0.0, LONGEST_COOLDOWN) if later else COOLDOWN
-        self._refused_until, self._refusal = self.clock.monotonic() + pause, reply.text
-        self._fail(reply.text)
+        advice = _CHECK if reply.reply is Reply.REFUSED else _LATER
+        self._refused_until, self._refusal = self.clock.monotonic() + pause, (reply.text, advice)
+        self._fail(reply.text, advice)
 
     def _current(self, stored: StoredToken | None) -> StoredToken:
         """What is stored, or the caller's seed where that is a new consent: one that was never in the store.
@@ -232,13 +236,11 @@ class Refresher:
         logger.warning("a dead grant could not be marked: %s", problem)
         return self._end("the grant is dead (invalid_grant)")
 
-    def _failure(self, reason: str) -> errors.TokenRefreshError:
-        return errors.TokenRefreshError(
-            f"No access token for {self._account!r}: {reason}. Repeat the call later; the grant may still be good."
-        )
+    def _failure(self, reason: str, advice: str = _LATER) -> errors.TokenRefreshError:
+        return errors.TokenRefreshError(f"No access token for {self._account!r}: {reason}. {advice}")
 
-    def _fail(self, reason: str) -> NoReturn:
-        raise self._failure(reason)
+    def _fail(self, reason: str, advice: str = _LATER) -> NoReturn:
+        raise self._failure(reason, advice)
 
     def _end(self, reason: str) -> NoReturn:
         raise errors.ReauthorizationRequiredError(
