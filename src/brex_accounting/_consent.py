@@ -18,6 +18,7 @@ import msgspec
 from ._addresses import check_base_url
 from ._answers import Answer, NoAnswer, printable
 from ._arguments import SURROGATE, check_text, refuse
+from ._callback import Callback, read_callback
 from ._clock import Clock, TimeLimit
 from ._issuer import DEADLINE, PRODUCTION_ISSUER, ask, discover
 from ._network import Transport
@@ -64,16 +65,6 @@ class Consent(_Server, frozen=True):
     """What proves that whoever redeems the code began the consent (PKCE): a secret."""
     redirect_uri: str
     """Where the browser comes back to."""
-
-
-class _Callback(_Veiled, frozen=True):
-    """What the browser came back with."""
-
-    state: str | None = None
-    code: str | None = None
-    error: str | None = None
-    error_description: str | None = None
-    iss: str | None = None
 
 
 async def begin_consent(
@@ -180,7 +171,7 @@ class _Redemption:
         transport: Transport,
     ) -> None:
         self._consent = consent
-        self._callback = _read_callback(callback_url)
+        self._callback = read_callback(callback_url)
         self._client_id = client_id
         self._client_secret = client_secret
         self._account = account
@@ -211,7 +202,7 @@ class _Redemption:
         if callback.code is None:
             refuse("The callback holds neither a code nor an error: pass the whole address that the browser came to.")
 
-    def _refused(self, callback: _Callback) -> None:
+    def _refused(self, callback: Callback) -> None:
         what = ": ".join(printable(text) for text in (callback.error, callback.error_description) if text)
         if callback.error in _REFUSALS:
             raise ReauthorizationRequiredError(
@@ -295,20 +286,6 @@ class _Redemption:
             f"The tokens of {self._account!r} could not be saved, and are lost ({problem.rstrip('.')}). "
             "Mend the store, and begin the consent again."
         )
-
-
-def _read_callback(callback_url: object) -> _Callback | None:
-    """Read the query of an address; None: it cannot be an authorization server's answer."""
-    if not isinstance(callback_url, str):
-        return None
-    try:
-        fields = parse_qs(urlsplit(callback_url).query, errors="strict", max_num_fields=100)
-    except ValueError:
-        return None
-    known = {name: values for name, values in fields.items() if name in _Callback.__struct_fields__}
-    if any(len(values) > 1 for values in known.values()):
-        return None
-    return _Callback(**{name: values[0] for name, values in known.items()})
 
 
 def _bytes(text: str) -> bytes:
