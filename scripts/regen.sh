@@ -40,7 +40,7 @@ if ! cmp -s requirements/generator.txt "$stamp" || ! "$environment/bin/python" -
   echo "regen: making the generator's environment ($environment)"
   rm -rf "$environment"
   { "$python" -m venv "$environment" \
-    && "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements/generator.txt; } \
+    && "$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/generator.txt; } \
     || { rm -rf "$environment"; fail "the generator's environment could not be made: is a package index reachable?"; }
   cp requirements/generator.txt "$stamp"
 fi
