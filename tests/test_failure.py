@@ -10,8 +10,8 @@ import pytest
 from brex_accounting import Outcome, errors
 from brex_accounting._answers import Answer, NoAnswer
 from brex_accounting._failure import make_error
+from brex_accounting._reading import read_integration
 from brex_accounting._verdict import Operation, Verdict, judge
-from brex_accounting.models import read_integration
 from tests.support.calls import DETAILS
 
 WRITE = Operation("createIntegration", read_integration)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from brex_accounting import errors
 from brex_accounting._answers import MAX_BODY, Answer, NoAnswer
+from brex_accounting._reading import read_integration
 from brex_accounting._verdict import Operation, Retry, Verdict, judge
-from brex_accounting.models import Integration, read_integration
+from brex_accounting.models import Integration
 from tests.support.calls import DETAILS, INTEGRATION
 
 CREATE = Operation("createIntegration", read_integration)

@@ -144,7 +144,17 @@ class Model(msgspec.Struct, dict=True):
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_untyped = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def _exact(literal: str) -> Decimal | str:
+    """Read a number of any size. One that even a Decimal cannot hold stays text."""
+    try:
+        return Decimal(literal)
+    except ArithmeticError:
+        return literal
+
+
+_untyped = msgspec.json.Decoder(float_hook=_exact)
 # Of msgspec's messages only that of a wrong constant shows what was found.
 _found_value = re.compile(r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)")
 
@@ -162,7 +172,7 @@ def decode(kind: Any, content: bytes) -> Any:
     """
     try:
         value = decoder(kind).decode(content)
-        _keep_unknown(value, _untyped.decode(content))
+        keep_unknown(value, content)
     except RecursionError:
         reason = "the JSON is nested too deeply"
     except ValueError as error:
@@ -183,8 +193,13 @@ def read_answer(kind: Any, response: httpx.Response) -> Any:
 
 @lru_cache(maxsize=None)
 def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
-    """The decoder behind `decode`, for those who want its speed and can do without the unknown properties."""
-    return msgspec.json.Decoder(kind, strict=False, dec_hook=_read_one_of, float_hook=Decimal)
+    """The decoder behind `decode`, for those who want its speed. It leaves out the unknown properties, and whether a number is finite."""
+    return msgspec.json.Decoder(kind, strict=False, dec_hook=_read_one_of, float_hook=_exact)
+
+
+def keep_unknown(value: Any, content: bytes) -> None:
+    """Add to a model, and to the models in it, the unknown properties that `decoder` left out of this content."""
+    _keep_unknown(value, _untyped.decode(content))
 
 
 def to_builtins(value: Any) -> Any:
@@ -234,7 +249,7 @@ def _keep_unknown(value: Any, source: Any) -> None:
                 _keep_unknown(getattr(value, known[name]), item)
             else:
                 _unknown(value)[name] = item
-    elif isinstance(value, list) and isinstance(source, list):
+    elif isinstance(value, list) and isinstance(source, list) and len(value) == len(source):
         for inner, item in zip(value, source, strict=True):
             _keep_unknown(inner, item)
     elif isinstance(value, Decimal):
@@ -281,5 +296,6 @@ __all__ = [
     "decode",
     "decoder",
     "encode",
+    "keep_unknown",
     "read_answer",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
+from datetime import UTC, datetime
 from typing import NoReturn, TypeGuard
 
 from .errors import ConfigurationError
@@ -20,10 +21,10 @@ def refuse(text: str) -> NoReturn:
     raise ConfigurationError(text)
 
 
-def check_text(value: object, name: str) -> str:
+def check_text(value: object, name: str, *, may_be_empty: bool = False) -> str:
     if not isinstance(value, str):
         refuse(f"{name} must be a string, not {type(value).__name__}.")
-    if not value.strip():
+    if not value.strip() and not may_be_empty:
         refuse(f"{name} is empty: pass a value.")
     if SURROGATE.search(value):
         refuse(f"{name} holds a character that is not Unicode text (a lone surrogate).")
@@ -76,10 +77,35 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def check_count(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        refuse(f"{name} must be a whole number of at least 1.")
+def check_count(value: object, name: str, *, most: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        refuse(f"{name} must be a whole number " + ("of at least 1." if most is None else f"from 1 to {most:,}."))
+    return int(value)
+
+
+def check_flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        refuse(f"{name} must be True or False.")
     return value
+
+
+def check_moment(value: object, name: str) -> datetime:
+    """Check a moment in time: an aware datetime, or ISO 8601 with an offset. Returns it in UTC."""
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+    if not isinstance(moment, datetime):
+        refuse(f"{name} must be a datetime, or ISO 8601 text such as 2025-11-01T00:00:00Z.")
+    if moment.utcoffset() is None:
+        refuse(f"{name} has no UTC offset: pass an aware datetime, or add Z or an offset such as +01:00.")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        pass
+    return refuse(f"{name} is outside the years 1 to 9999 in UTC.")
 
 
 def check_token(value: object, name: str) -> str:

@@ -128,6 +128,20 @@ class Engine:
             return verdict.value  # type: ignore[return-value]  # of the operation's type
         raise make_error(operation, verdict, attempts=call.attempts, key=key, doubt=call.doubt)
 
+    async def pause(self, retries: int, deadline: Deadline) -> bool:
+        """Wait as before a retry, after so many of a call that its caller repeats; False: there is none."""
+        wait = self._retry.backoff(retries, self.shared.clock)
+        if retries + 1 >= self._retry.max_attempts or wait >= deadline.remaining():
+            return False
+        if not self.shared.quota.draw(RetryQuota.RETRY_COST):
+            return False
+        await self.shared.clock.sleep(wait)
+        return True
+
+    def repay(self, pauses: int) -> None:
+        """Give the quota back what so many pauses drew: the retries after them came to something."""
+        self.shared.quota.give_back(pauses * RetryQuota.RETRY_COST)
+
     async def _run(self, call: _Progress) -> Verdict[Any]:
         while True:
             slot = await self._admit(call)
@@ -216,7 +230,7 @@ class Engine:
         """Seconds to wait before another attempt, or None: there is none. Draws on the quota."""
         policy, shared, after = self._retry, self.shared, verdict.retry_after
         throttled = verdict.retry is Retry.THROTTLED
-        if verdict.retry is Retry.NO:
+        if verdict.retry is Retry.NO or (verdict.doubt and not call.operation.resend):
             return None
         wait = policy.backoff(call.retries, shared.clock)
         if after is not None:

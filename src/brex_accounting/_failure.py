@@ -59,6 +59,8 @@ def _next_step(
 ) -> str:
     blocking = printable(verdict.attributes.get("existing_integration_id") or "") or "the active integration"
     advice = _ADVICE.get(kind, _DEFAULT_ADVICE).format(existing_integration_id=blocking)
+    if verdict.attributes.get("record_id"):
+        advice = "pass on_invalid to iterate or pages to go on without such records"
     if outcome is Outcome.NOT_APPLIED:
         return advice[0].upper() + advice[1:] if operation.safe else f"It changed nothing: {advice}"
     definite = issubclass(kind, errors.APIError) and kind not in _MAY_CHANGE and not verdict.doubt

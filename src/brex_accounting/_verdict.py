@@ -24,6 +24,8 @@ class Operation(Generic[T]):
     """Reads the body of a success. Raises ValueError that says where it does not fit, never what it holds."""
     safe: bool = False
     """Whether it only reads (RFC 9110 9.2.1): then nothing is in doubt, and no Idempotency-Key is sent."""
+    resend: bool = True
+    """Whether a call goes on after an attempt in doubt; if not, whoever makes it finds out first what became of it."""
 
 
 class Retry(Enum):
@@ -74,20 +76,21 @@ def _judge_success(operation: Operation[T], answer: Answer) -> Verdict[T]:
         return _unreadable(answer, answer.defect, Retry.YES)
     if not is_json_type(answer.content_type):
         return _unreadable(answer, "it is not JSON by its Content-Type", Retry.YES)
+    record_id = None
     try:
         value = operation.read(answer.body)
     except ValueError as error:
-        reason = str(error)
+        reason, record_id = str(error), getattr(error, "record_id", None)
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not hide that the change was made
         reason = type(error).__name__
     else:
         return Verdict(value=value, status=answer.status, trace_id=answer.trace_id)
     if not answer.body:
         return _unreadable(answer, "its body is empty", Retry.YES)
-    return _unreadable(answer, reason, Retry.NO if is_json(answer.body) else Retry.YES)
+    return _unreadable(answer, reason, Retry.NO if is_json(answer.body) else Retry.YES, record_id)
 
 
-def _unreadable(answer: Answer, reason: str, retry: Retry) -> Verdict[Any]:
+def _unreadable(answer: Answer, reason: str, retry: Retry, record_id: str | None = None) -> Verdict[Any]:
     """Only facts about the body go into the text: the body of a success is other people's books."""
     return Verdict(
         error=errors.InvalidResponseError,
@@ -96,6 +99,7 @@ def _unreadable(answer: Answer, reason: str, retry: Retry) -> Verdict[Any]:
             "status": answer.status,
             "content_type": answer.content_type,
             "length": answer.length,
+            "record_id": record_id,
             "trace_id": answer.trace_id,
         },
         retry=retry,

@@ -19,6 +19,7 @@ from ._oauth2 import OAuth2
 from ._retry import RetryPolicy, RetryQuota
 from .auth import Authorizer, UserToken, from_environment
 from .integrations import Integrations
+from .records import Records
 
 PRODUCTION = "https://api.brex.com"
 STAGING = "https://api-staging.brex.com"
@@ -60,6 +61,8 @@ class BrexAccounting:
 
     integrations: Integrations
     """Connect an accounting system to the account, pause it, resume it."""
+    records: Records
+    """Read accounting records, and report what became of them in the accounting system."""
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class BrexAccounting:
         self._engine = engine
         self._owner = owner
         self.integrations = Integrations(engine)
+        self.records = Records(engine)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.shared.network!r}>"

@@ -91,6 +91,8 @@ class InvalidResponseError(BrexError):
     """How many bytes of its body arrived (after decompression)."""
     trace_id: str | None = None
     """Brex's X-Brex-Trace-Id; their support asks for it."""
+    record_id: str | None = None
+    """The accounting record in it that cannot be understood, where it is one, and its id can be read."""
 
 
 class TokenRefreshError(BrexError):

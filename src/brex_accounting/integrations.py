@@ -13,6 +13,7 @@ from brex_accounting_api.models import CreateIntegrationRequest
 
 from ._answers import printable
 from ._arguments import check_id, check_text, is_id
+from ._reading import read_integration
 from ._verdict import Operation
 from .errors import (
     BrexError,
@@ -21,7 +22,7 @@ from .errors import (
     Outcome,
     VendorAccountMismatchError,
 )
-from .models import Integration, IntegrationStatus, read_integration
+from .models import Integration, IntegrationStatus
 
 if TYPE_CHECKING:
     from ._call import Engine

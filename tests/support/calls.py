@@ -15,11 +15,11 @@ from brex_accounting._arguments import check_token
 from brex_accounting._call import Engine, Shared
 from brex_accounting._limits import RateLimiter
 from brex_accounting._network import Network, Timeout
+from brex_accounting._reading import read_integration
 from brex_accounting._retry import RetryQuota
 from brex_accounting._verdict import Operation
 from brex_accounting.auth import Authorizer
 from brex_accounting.integrations import Integrations
-from brex_accounting.models import read_integration
 from tests.support.virtual_time import now, virtual_clock
 
 TOKEN = check_token("bxt_canary/8f3a+Zq=", "The token")

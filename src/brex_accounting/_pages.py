@@ -1,0 +1,106 @@
+"""Goes from page to page, fetching the next one while the caller works on this one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from hashlib import blake2b
+from typing import Any, Generic, Protocol, TypeVar
+
+from .errors import InvalidResponseError
+
+
+class Page(Protocol):
+    """What leads from a page to the next one."""
+
+    @property
+    def next_cursor(self) -> str | None: ...
+    @property
+    def has_next_page(self) -> bool: ...
+
+
+P = TypeVar("P", bound=Page)
+
+Place = tuple[int, str | None]
+"""A request of several, and the cursor within it."""
+
+
+class Seen:
+    """Remembers what was seen in some 90 bytes each, however long it is."""
+
+    def __init__(self) -> None:
+        self._digests = set[bytes]()
+
+    def add(self, *words: object) -> bool:
+        """Tell whether this is new."""
+        # 15 bytes: too many to meet by chance, and the most that Python keeps in 48.
+        digest = blake2b("\0".join(map(str, words)).encode("utf-8", "surrogatepass"), digest_size=15).digest()
+        new = digest not in self._digests
+        self._digests.add(digest)
+        return new
+
+
+class Walk(Generic[P]):
+    """The pages of some requests, one after the other. One page is fetched ahead, never more.
+
+    `close` it when no more is wanted: it leaves no task behind.
+    """
+
+    def __init__(
+        self, requests: int, cursor: str | None, fetch: Callable[[int, str | None], Coroutine[Any, Any, P]]
+    ) -> None:
+        self._requests = requests
+        self._fetch = fetch
+        self._seen = Seen()
+        self._next: Place | InvalidResponseError | None = self._place(0, cursor) if requests else None
+        self._ahead: asyncio.Task[P] | None = None
+
+    async def next(self) -> P | None:
+        """Return the next page, or None after the last one. Raises what fetching it raised."""
+        if isinstance(self._next, InvalidResponseError):
+            raise self._next
+        if self._next is None:
+            return None
+        request, cursor = self._next
+        page = await (self._fetch(request, cursor) if self._ahead is None else self._ahead)
+        self._ahead = None
+        self._next = self._after(request, page)
+        if isinstance(self._next, tuple):
+            self._ahead = asyncio.create_task(self._fetch(*self._next))
+        return page
+
+    async def close(self) -> None:
+        ahead, self._ahead, self._next = self._ahead, None, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.wait([ahead])
+            if not ahead.cancelled():
+                ahead.exception()  # seen, though nobody asks for it any more
+
+    @property
+    def ends(self) -> bool:
+        """Whether the page that `next` returned last was the last one."""
+        return self._next is None
+
+    def _after(self, request: int, page: P) -> Place | InvalidResponseError | None:
+        if not page.has_next_page:
+            return self._place(request + 1, None) if request + 1 < self._requests else None
+        if not page.next_cursor:
+            return _astray("says that there is more, and gives no cursor to it")
+        if not self._seen.add(request, page.next_cursor):
+            return _astray("gives a cursor that led here already")
+        return request, page.next_cursor
+
+    def _place(self, request: int, cursor: str | None) -> Place:
+        if cursor is not None:
+            self._seen.add(request, cursor)
+        return request, cursor
+
+
+def _astray(what: str) -> InvalidResponseError:
+    return InvalidResponseError(
+        f"queryAccountingRecords: the answer {what}: what follows cannot be read. Begin again, or ask Brex's support.",
+        operation="queryAccountingRecords",
+        attempts=1,
+        status=200,
+    )

@@ -1,0 +1,211 @@
+"""Reports any number of results, and finds out for each what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ._answers import printable
+from ._arguments import check_idempotency_key
+from ._pages import Walk
+from ._reading import StatusPage, read_status_page
+from ._record_query import RecordQuery, split
+from ._report import REPORT, report_request
+from ._verdict import Operation
+from .errors import (
+    BrexError,
+    ConflictError,
+    DuplicateRecordsError,
+    InvalidResponseError,
+    NotFoundError,
+    Outcome,
+    RecordsNotReadyError,
+)
+from .models import ExportFailed, ExportResult, ExportSucceeded, ReportOutcome, ReportStatus, ReviewStatus
+
+if TYPE_CHECKING:
+    from ._call import Engine
+
+BATCH = 100
+BATCHES_AT_ONCE = 4
+
+REPORT_ONCE = replace(REPORT, resend=False)
+STATUSES = Operation("queryAccountingRecords", read_status_page, safe=True)
+
+
+async def report_all(engine: Engine, results: Sequence[ExportResult]) -> list[ReportOutcome]:
+    """Report results of which no two are for one record; return an outcome for each, in their order."""
+    batches = [_Batch(engine, results[start : start + BATCH]) for start in range(0, len(results), BATCH)]
+    waiting = iter(batches)
+
+    async def work() -> None:
+        for batch in waiting:
+            await batch.run()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(BATCHES_AT_ONCE, len(batches))):
+            group.create_task(work())
+    outcomes = {record_id: outcome for batch in batches for record_id, outcome in batch.outcomes.items()}
+    return [outcomes[result.record_id] for result in results]
+
+
+class _Batch:
+    """Results that go out together, under one deadline.
+
+    A result is pending until it has its outcome, and in doubt once it was sent and no definite answer came. While its
+    record is unsettled, which means that it has to be looked at, nothing is sent.
+    """
+
+    def __init__(self, engine: Engine, results: Iterable[ExportResult]) -> None:
+        self.outcomes: dict[str, ReportOutcome] = {}
+        self._engine = engine
+        self._deadline = engine.deadline()
+        self._pending = {result.record_id: result for result in results}
+        self._in_doubt = set[str]()
+        self._unsettled = set[str]()
+        self._named_not_ready = set[str]()
+        self._pauses = 0
+        self._sent: list[ExportResult] = []
+        self._key = ""
+        self._error: BrexError | None = None
+
+    async def run(self) -> None:
+        """Bring every result to its outcome."""
+        go_on = True
+        while self._pending and go_on:
+            self._error = await self._send()
+            if self._error is not None:
+                go_on = self._take_out(self._error)
+            if self._unsettled:
+                go_on = await self._settle()
+        if not self._pending:
+            self._engine.repay(self._pauses)
+        for record_id in list(self._pending):
+            self._give_up(record_id)
+
+    async def _send(self) -> BrexError | None:
+        """Send what is pending, once; return what stood in the way."""
+        results = list(self._pending.values())
+        if results != self._sent:  # else it is the same request as before, and has the same key
+            self._sent, self._key = results, check_idempotency_key(None)
+        error = await self._post()
+        if error is not None or not self._pending:
+            return error
+        return InvalidResponseError(
+            f"{REPORT.name}: the answer passes over some of the records.",
+            outcome=Outcome.UNKNOWN,
+            operation=REPORT.name,
+            attempts=1,
+            idempotency_key=self._key,
+        )
+
+    async def _post(self) -> BrexError | None:
+        request = report_request(self._sent)
+        try:
+            taken = await self._engine.call(REPORT_ONCE, request, idempotency_key=self._key, deadline=self._deadline)
+        except BrexError as error:
+            return error
+        for record_id in self._pending.keys() & set(taken):
+            self._end(record_id, "reported")
+        return None
+
+    def _take_out(self, error: BrexError) -> bool:
+        """Take out what the API refused by name; tell whether the rest may be sent."""
+        named = [each for each in getattr(error, "record_ids", ()) if each in self._pending]
+        if error.outcome is Outcome.UNKNOWN:
+            self._in_doubt.update(self._pending)
+            self._unsettled.update(self._pending)
+        elif isinstance(error, NotFoundError) and named:
+            for record_id in named:
+                self._end(record_id, "not_found", "There is no such record.", error)
+        elif isinstance(error, DuplicateRecordsError) and named:
+            for record_id in named:
+                self._end(record_id, "not_applied", "The API takes another result for the same record.", error)
+        elif isinstance(error, RecordsNotReadyError):
+            self._named_not_ready.update(named)
+            self._unsettled.update(named or self._pending)
+        elif isinstance(error, ConflictError) or (isinstance(error, NotFoundError) and error.error_code == "NOT_FOUND"):
+            self._unsettled.update(self._pending)
+        else:
+            return False
+        return True
+
+    async def _settle(self) -> bool:
+        """Look at what is unsettled, until that was possible; tell whether the rest may be sent."""
+        refused = isinstance(self._error, (NotFoundError, RecordsNotReadyError))
+        go_on = refused or await self._pause()
+        while (statuses := await self._look()) is None:
+            if not go_on:
+                return False
+            go_on = await self._pause()
+        left = len(self._pending)
+        lost = any(self._may_be_our_failure(each, statuses.get(each)) for each in self._unsettled)
+        if lost and go_on and not refused:
+            # Only the answer can tell. Where keys are honoured it comes again; elsewhere this is refused as a whole.
+            await self._post()
+        for record_id in self._unsettled & self._pending.keys():
+            self._compare(record_id, statuses.get(record_id))
+        self._unsettled.clear()
+        if refused and len(self._pending) == left:  # the API contradicts itself, or changes right now
+            return await self._pause()
+        return go_on
+
+    async def _pause(self) -> bool:
+        """Wait as before a retry, or tell that there is none."""
+        paused = await self._engine.pause(self._pauses, self._deadline)
+        self._pauses += paused
+        return paused
+
+    async def _look(self) -> dict[str, ReviewStatus] | None:
+        """Query how far the unsettled records are; None: that cannot be had now."""
+        query, parts = RecordQuery(limit=BATCH), list(split(sorted(self._unsettled)))
+
+        async def fetch(part: int, cursor: str | None) -> StatusPage:
+            return await self._engine.call(STATUSES, query.request(parts[part], cursor), deadline=self._deadline)
+
+        walk, statuses = Walk(len(parts), None, fetch), dict[str, ReviewStatus]()
+        try:
+            while (page := await walk.next()) is not None:
+                statuses.update((record.id, record.review_status) for record in page.items)
+        except BrexError:
+            return None
+        finally:
+            await walk.close()
+        return statuses
+
+    def _compare(self, record_id: str, status: ReviewStatus | None) -> None:
+        """End a result if how far its record is tells what became of it."""
+        if status is None:
+            if isinstance(self._error, NotFoundError):
+                self._end(record_id, "not_found", "There is no such record.", self._error)
+        elif status == ReviewStatus.EXPORTED and isinstance(self._pending[record_id], ExportSucceeded):
+            lost = record_id in self._in_doubt
+            by = "by this call, whose answer was lost, or before it" if lost else "before this call"
+            self._end(record_id, "already_exported", f"It was exported {by}.")
+        elif self._may_be_our_failure(record_id, status):
+            text = f"It is {status}, not READY_FOR_EXPORT: maybe by this report, whose answer was lost."
+            self._end(record_id, "unknown", text, self._error)
+        elif status != ReviewStatus.READY_FOR_EXPORT:
+            self._end(record_id, "not_ready", f"It is {status}, not READY_FOR_EXPORT.", self._error)
+
+    def _may_be_our_failure(self, record_id: str, status: ReviewStatus | None) -> bool:
+        """Whether a record has left READY_FOR_EXPORT for what may have been our report that its export failed."""
+        left = status not in {None, ReviewStatus.READY_FOR_EXPORT}
+        return left and record_id in self._in_doubt and isinstance(self._pending[record_id], ExportFailed)
+
+    def _give_up(self, record_id: str) -> None:
+        if record_id in self._in_doubt:
+            text = "No answer told whether it was taken: look at the record, or report it again."
+            self._end(record_id, "unknown", text, self._error)
+        elif record_id in self._named_not_ready:
+            self._end(record_id, "not_ready", "It is not READY_FOR_EXPORT.", self._error)
+        else:
+            self._end(record_id, "not_applied", str(self._error), self._error)
+
+    def _end(
+        self, record_id: str, status: ReportStatus, message: str | None = None, error: BrexError | None = None
+    ) -> None:
+        del self._pending[record_id]
+        self.outcomes[record_id] = ReportOutcome(record_id, status, printable(message) if message else None, error)

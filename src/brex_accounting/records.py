@@ -1,0 +1,236 @@
+"""Read accounting records, and report what became of them in the accounting system."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NoReturn
+
+from brex_accounting_api.api.accounting_records import get_accounting_record
+
+from ._arguments import check_flag, check_id, check_text, refuse
+from ._reading import read_record
+from ._record_query import MAX_IDS, RecordQuery, check_ids
+from ._record_walk import QUERY, RecordWalk
+from ._report import REPORT, check_results, report_request
+from ._report_all import report_all
+from ._verdict import Operation
+from .models import AccountingRecord, ExportResult, InvalidRecord, RecordPage, ReportOutcome
+
+if TYPE_CHECKING:
+    from ._call import Engine
+
+GET = Operation("getAccountingRecord", read_record, safe=True)
+
+
+class Records:
+    """The accounting records of the account that the token belongs to.
+
+        async for record in brex.records.iterate(review_status="READY_FOR_EXPORT"):
+            ...
+        outcomes = await brex.records.report_all(results)
+
+    The filters of `query`, `pages` and `iterate`:
+
+    - `ids`: only these records. Named twice, a record still comes once. They come in the API's order, not that of
+      `ids`. Without any id there is no record, and nothing is sent.
+    - `review_status`: such as READY_FOR_EXPORT. It works for cards and reimbursements only.
+    - `source_type`: CARD, REIMBURSEMENT or BILL. Bills are polled by this and `updated_after`.
+    - `updated_after`: only what changed later than this: an aware datetime, or ISO 8601 text with an offset.
+    - `single_entry`: whether to leave out the balancing lines.
+
+    Every method raises ConfigurationError for arguments that cannot be right, before anything is sent, and can raise
+    each error of the tree in `brex_accounting.errors`; those listed below have a meaning of their own for the method.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __reduce__(self) -> NoReturn:
+        message = "a client's records belong to it: pickle or copy neither"
+        raise TypeError(message)
+
+    async def get(self, record_id: str, *, single_entry: bool | None = None) -> AccountingRecord:
+        """Read one record, with fresh `download_uris` for its receipts: they work for 15 minutes.
+
+        Args:
+            record_id: The `AccountingRecord.id`.
+            single_entry: See the class.
+
+        Raises:
+            NotFoundError: There is no such record.
+            InvalidResponseError: The record cannot be understood.
+        """
+        single_entry = None if single_entry is None else check_flag(single_entry, "single_entry")
+        options = {} if single_entry is None else {"single_entry": single_entry}
+        request = get_accounting_record.get_kwargs(check_id(record_id, "record_id"), **options)
+        return await self._engine.call(GET, request)
+
+    async def query(
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        review_status: str | None = None,
+        source_type: str | None = None,
+        updated_after: datetime | str | None = None,
+        single_entry: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RecordPage:
+        """Read one page of records, with one request. `iterate` and `pages` read all of them.
+
+        Args:
+            ids: See the class; at most 500.
+            review_status: See the class.
+            source_type: See the class.
+            updated_after: See the class.
+            single_entry: See the class.
+            limit: How many records a page may have, 1 to 1,000.
+            cursor: The `next_cursor` of the page before.
+
+        Raises:
+            InvalidResponseError: A record on the page cannot be understood: `record_id` names it, the text says where.
+        """
+        query = RecordQuery.of(
+            limit,
+            review_status=review_status,
+            source_type=source_type,
+            updated_after=updated_after,
+            single_entry=single_entry,
+        )
+        checked = None if ids is None else check_ids(ids)
+        if cursor is not None:
+            check_text(cursor, "cursor")
+        if checked is not None and len(checked) > MAX_IDS:
+            refuse(f"ids has more than the {MAX_IDS} ids that a request may ask for: use iterate or pages.")
+        if checked == []:
+            return RecordPage(items=[], next_cursor=None, has_next_page=False, total_count=0)
+        return (await self._engine.call(QUERY, query.request(checked, cursor))).page
+
+    def pages(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        review_status: str | None = None,
+        source_type: str | None = None,
+        updated_after: datetime | str | None = None,
+        single_entry: bool | None = None,
+        page_size: int = 100,
+        cursor: str | None = None,
+        on_invalid: Callable[[InvalidRecord], None] | None = None,
+    ) -> AsyncGenerator[RecordPage, None]:
+        """Read all records, page by page, and fetch the next page while you work on this one.
+
+        To go on later, keep the `next_cursor` of the last page that is done, and pass it as `cursor`. A record that the
+        list repeats, since it shifted meanwhile, comes once (by id and version). Leave the loop whenever you like;
+        where the generator outlives the loop, `aclose` it.
+
+        Args:
+            ids: See the class. As many as you like: they are split over requests of at most 500, and of URLs that are
+                not too long; then there is no `cursor` to go on with.
+            review_status: See the class.
+            source_type: See the class.
+            updated_after: See the class.
+            single_entry: See the class.
+            page_size: How many records to ask for at a time, 1 to 1,000.
+            cursor: Where to go on.
+            on_invalid: Called, not awaited, with each record that cannot be understood, before its page is passed on
+                without it. What it raises ends the loop.
+
+        Raises:
+            InvalidResponseError: A record cannot be understood, and there is no `on_invalid`: `record_id` names it, the
+                text says where. Or the API leads in a circle, or to no next page.
+        """
+        query = RecordQuery.of(
+            page_size,
+            "page_size",
+            review_status=review_status,
+            source_type=source_type,
+            updated_after=updated_after,
+            single_entry=single_entry,
+        )
+        return _pages(RecordWalk(self._engine, query, ids=ids, cursor=cursor, on_invalid=on_invalid))
+
+    def iterate(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        review_status: str | None = None,
+        source_type: str | None = None,
+        updated_after: datetime | str | None = None,
+        single_entry: bool | None = None,
+        page_size: int = 100,
+        cursor: str | None = None,
+        on_invalid: Callable[[InvalidRecord], None] | None = None,
+    ) -> AsyncGenerator[AccountingRecord, None]:
+        """Read all records, one by one: as `pages`, whose arguments and errors it has."""
+        query = RecordQuery.of(
+            page_size,
+            "page_size",
+            review_status=review_status,
+            source_type=source_type,
+            updated_after=updated_after,
+            single_entry=single_entry,
+        )
+        return _records(RecordWalk(self._engine, query, ids=ids, cursor=cursor, on_invalid=on_invalid))
+
+    async def report(self, results: Sequence[ExportResult], *, idempotency_key: str | None = None) -> tuple[str, ...]:
+        """Report what became of records, with one request: the API takes all of the results, or none.
+
+        `report_all` takes any number, and goes on where one of them is refused.
+
+        Args:
+            results: At least one result, and no record twice.
+            idempotency_key: 1 to 255 printable ASCII characters; without one, the call makes its own (a UUIDv4).
+
+        Returns:
+            The ids of the records that the API updated.
+
+        Raises:
+            NotFoundError: There are no such records: `record_ids`.
+            DuplicateRecordsError: The API takes several of the results for one record: `record_ids`.
+            RecordsNotReadyError: These records are not READY_FOR_EXPORT: `record_ids`. With `outcome` UNKNOWN an
+                earlier attempt of this very call may have reported them.
+        """
+        checked = check_results(results)
+        if not checked:
+            refuse("results is empty: there is nothing to report.")
+        return await self._engine.call(REPORT, report_request(checked), idempotency_key=idempotency_key)
+
+    async def report_all(self, results: Iterable[ExportResult]) -> list[ReportOutcome]:
+        """Report what became of any number of records, and tell for each what became of its report.
+
+        They go out in batches of 100, a few at a time. What the API refuses by name is taken out, and the rest is sent
+        again. After an attempt in doubt the records are queried before anything is sent again, so that nothing is
+        reported twice. Nothing is raised for what the API or the network do: look at each outcome's `status`.
+
+        Cancelling it tells nothing about what was reported: repeat it with the same results, and what had been exported
+        comes out as ``already_exported``.
+
+        Args:
+            results: No record twice.
+
+        Returns:
+            One outcome for each result, in their order.
+
+        Raises:
+            ConfigurationError: Two results are for one record. Nothing was sent.
+        """
+        return await report_all(self._engine, check_results(results))
+
+
+async def _pages(walk: RecordWalk) -> AsyncGenerator[RecordPage, None]:
+    try:
+        while (page := await walk.next()) is not None:
+            yield page
+    finally:
+        await walk.close()
+
+
+async def _records(walk: RecordWalk) -> AsyncGenerator[AccountingRecord, None]:
+    try:
+        while (page := await walk.next()) is not None:
+            for record in page.items:
+                yield record
+    finally:
+        await walk.close()
