@@ -199,6 +199,9 @@ class _Batch:
         if record_id in self._in_doubt:
             text = "No answer told whether it was taken: look at the record, or report it again."
             self._end(record_id, "unknown", text, self._error)
+        elif record_id in self._unsettled and isinstance(self._pending[record_id], ExportSucceeded):
+            text = "The API did not take it, and no answer told whether the record is EXPORTED already: look at it."
+            self._end(record_id, "unknown", text, self._error)
         elif record_id in self._named_not_ready:
             self._end(record_id, "not_ready", "It is not READY_FOR_EXPORT.", self._error)
         else:
