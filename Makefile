@@ -9,7 +9,7 @@ help:
 	@echo "make test             everything that CI runs"
 	@echo "make regen            generate the client from openapi/ again"
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
-	@echo "make bench            measure the cost of a call and of the import"
+	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make soak             10,000 cancellations at random in each of six ways (half a minute)"
 	@echo "make format           format the code and fix what ruff can"
 	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
@@ -41,6 +41,8 @@ soak: .venv/made-for-tests
 
 bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py
+	@test -d .venv-generator || scripts/check_generated.sh
+	$(BIN)/python benchmarks/records.py
 
 format: .venv/made-for-tests
 	$(BIN)/ruff check --fix .

@@ -25,6 +25,11 @@ Place = tuple[int, str | None]
 """A request of several, and the cursor within it."""
 
 
+HEAD_START = 8
+"""Turns of the event loop that a fetch gets before the caller goes to work. Its request is out after 4, and so is under way
+even where the caller computes without ever waiting."""
+
+
 class Seen:
     """Remembers what was seen in some 90 bytes each, however long it is."""
 
@@ -67,6 +72,8 @@ class Walk(Generic[P]):
         self._next = self._after(request, page)
         if isinstance(self._next, tuple):
             self._ahead = asyncio.create_task(self._fetch(*self._next))
+            for _ in range(HEAD_START):
+                await asyncio.sleep(0)
         return page
 
     async def close(self) -> None:
