@@ -41,9 +41,11 @@ if TYPE_CHECKING:
         UnauthorizedError,
         UnprocessableError,
         VendorAccountMismatchError,
+        WebhookVerificationError,
     )
     from .integrations import Integrations
     from .models import Integration, IntegrationStatus
+    from .webhooks import RecordsReadyForExport, UnknownEvent, verify_webhook
 
 __all__ = [
     "PRODUCTION",
@@ -76,6 +78,7 @@ __all__ = [
     "RateLimitedError",
     "ReauthorizationRequiredError",
     "RecordsNotReadyError",
+    "RecordsReadyForExport",
     "RetryPolicy",
     "SQLiteTokenStore",
     "ServerError",
@@ -84,12 +87,15 @@ __all__ = [
     "TokenRefreshError",
     "TokenStore",
     "UnauthorizedError",
+    "UnknownEvent",
     "UnprocessableError",
     "UserToken",
     "VendorAccountMismatchError",
+    "WebhookVerificationError",
     "aiohttp_transport",
     "begin_consent",
     "finish_consent",
+    "verify_webhook",
 ]
 
 _HOMES = {
@@ -105,19 +111,22 @@ _HOMES = {
     "OAuth2": "_oauth2",
     "PRODUCTION_TOKEN_URL": "_oauth2",
     "RateLimit": "_limits",
+    "RecordsReadyForExport": "webhooks",
     "RetryPolicy": "_retry",
     "SQLiteTokenStore": "_sqlite_store",
     "STAGING_TOKEN_URL": "_oauth2",
     "StoredToken": "_tokens",
     "Token": "_tokens",
     "TokenStore": "_tokens",
+    "UnknownEvent": "webhooks",
     "UserToken": "auth",
     "__version__": "_version",
     "aiohttp_transport": "_aiohttp",
     "begin_consent": "_consent",
     "finish_consent": "_consent",
+    "verify_webhook": "webhooks",
 }
-_MODULES = {"auth", "client", "errors", "integrations", "models"}
+_MODULES = {"auth", "client", "errors", "integrations", "models", "webhooks"}
 
 
 def __getattr__(name: str) -> object:
