@@ -55,7 +55,7 @@ def book(database: sqlite3.Connection, record: AccountingRecord) -> ExportResult
     with database:
         database.execute(
             "INSERT OR IGNORE INTO ledger (record_id, amount, currency) VALUES (?, ?, ?)",
-            (record.id, str(record.amount.amount), record.amount.currency),
+            (record.id, f"{record.amount.amount:f}", record.amount.currency),
         )
     (entry,) = database.execute("SELECT entry FROM ledger WHERE record_id = ?", (record.id,)).fetchone()
     return ExportSucceeded(record.id, reference_id=f"JE-{entry}")
@@ -72,7 +72,7 @@ async def export(brex: BrexAccounting, database: sqlite3.Connection, **which: An
         results = [book(database, record) async for record in records if record.review_status == "READY_FOR_EXPORT"]
     outcomes = await brex.records.report_all(results) if results else []
     for outcome in outcomes:
-        log.info("%s is %s %s", outcome.record_id, outcome.status, outcome.message or "")
+        log.info("%s: %s", outcome.record_id, outcome.message or outcome.status)
     return not any(outcome.status in {"not_applied", "unknown"} for outcome in outcomes)
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -106,7 +107,7 @@ class Books:
             if wanted and status == "UNREADABLE":
                 on_invalid(SimpleNamespace(record_id=record_id, reason="no amount"))
             elif wanted:
-                amount = SimpleNamespace(amount="100.5", currency="USD")
+                amount = SimpleNamespace(amount=Decimal("1.005e2"), currency="USD")
                 balanced = record_id not in self.unbalanced
                 yield SimpleNamespace(id=record_id, review_status=status, amount=amount, is_balanced=balanced)
 

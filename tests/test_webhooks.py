@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
-import inspect
 import json
 import pickle
+import subprocess
+import sys
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ from brex_accounting._clock import Clock
 from brex_accounting.errors import WebhookReason
 from tests.support.leaks import assert_holds_no
 
+MACHINE_CLOCK = webhooks._CLOCK
 NOW = 1_767_323_045
 SECRET = "whsec_" + b64encode(b"a secret of 24 bytes 123").decode()
 OTHER = "whsec_" + b64encode(b"another one, as long as").decode()
@@ -238,8 +240,10 @@ class TestTime:
         with pytest.raises(WebhookVerificationError, match="900 seconds in the future by this machine's clock"):
             verify_webhook(BODY, signed(BODY, timestamp=NOW + 900), SECRET)
 
-    def test_the_time_is_the_machine_s(self) -> None:
-        assert inspect.signature(Clock).parameters["wall"].default is time.time
+    def test_the_time_is_the_machine_s(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(webhooks, "_CLOCK", MACHINE_CLOCK)
+        assert verify_webhook(BODY, signed(BODY, timestamp=int(time.time())), SECRET) == EVENT
+        assert refused(BODY, signed(BODY, timestamp=int(time.time()) - 400)) == "stale_timestamp"
 
 
 class TestSignatures:
@@ -298,9 +302,6 @@ class TestSignatures:
             verify_webhook(BODY, signed(BODY) | {"Webhook-Signature": " ".join(three)}, [SECRET, OTHER])
             assert len(compared) == 6
 
-    def test_the_only_comparison_is_that_of_hmac(self) -> None:
-        assert "hmac.compare_digest(signature, expected)" in inspect.getsource(webhooks._is_signed)
-
     def test_a_long_list(self) -> None:
         many = " ".join(["v1,AAAA"] * 1000 + [signature(BODY)])
         assert verify_webhook(BODY, signed(BODY) | {"Webhook-Signature": many}, SECRET) == EVENT
@@ -356,7 +357,7 @@ class TestBodies:
         assert refused(largest + b" ", signed(largest + b" ")) == "too_large"
 
     def test_nothing_is_parsed_before_it_is_verified(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(webhooks, "decode", None)
+        monkeypatch.setattr(webhooks, "_DECODER", None)
         assert refused(BODY, signed(BODY, OTHER)) == "wrong_signature"
 
 
@@ -430,6 +431,14 @@ def test_no_secret_hangs_on_an_error(body: bytes, headers: dict[str, str]) -> No
     assert "accr_" not in f"{error}{error!r}{vars(error)}"
     twin = pickle.loads(pickle.dumps(error))
     assert (str(twin), twin.reason) == (str(error), error.reason)
+
+
+def test_a_receiver_needs_no_http_client() -> None:
+    script = (
+        "import sys; from brex_accounting import verify_webhook; print(*{n.partition('.')[0] for n in sys.modules})"
+    )
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert not {"httpx", "brex_accounting_api", "starlette"} & set(run.stdout.split())
 
 
 anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=40) | st.sampled_from(

@@ -10,12 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 from standardwebhooks import Webhook
-
-from brex_accounting_api.types import decode
 
 from ._arguments import PRINTABLE_ASCII, check_not_negative, refuse
 from ._clock import Clock
@@ -31,6 +30,7 @@ MAX_SIGNATURES = 64 * 1024
 # 10 digits: until the year 2286, which every platform's datetime can express.
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,9}")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?")
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _CLOCK = Clock()
 
 
@@ -198,9 +198,10 @@ def _is_signed(delivery: _Delivery, text: str, signers: list[Webhook]) -> bool:
 
 
 def _read_event(webhook_id: str, body: bytes) -> RecordsReadyForExport | UnknownEvent:
-    payload = None
-    with suppress(ValueError, ArithmeticError):  # the latter: a number that Decimal cannot hold
-        payload = decode(Any, body)
+    payload: object = None
+    # Nested too deeply, or a number that Decimal cannot hold: that is not what the decoder calls an error of its own.
+    with suppress(ValueError, RecursionError, ArithmeticError):
+        payload = _DECODER.decode(body)
     if not isinstance(payload, dict):
         _reject("unreadable_body", "its body is not a JSON object")
     event_type = payload.get("event_type")

@@ -27,16 +27,15 @@ class Controls:
         self._state = state
         self._faults = faults
         self._webhooks = webhooks
-        # The request's JSON is taken as arguments: TypeError says which of them is missing or unknown.
         self._actions: dict[tuple[str, str], Callable[[bytes], object]] = {
             ("GET", "requests"): lambda _: None,
             ("POST", "faults"): lambda body: faults.add(fault_from_json(parse_json(body))),
             ("DELETE", "faults"): lambda _: faults.clear(),
-            ("POST", "review_status"): lambda body: self._set_review_status(**parse_json(body)),
+            ("POST", "review_status"): lambda body: self._set_review_status(_fields(body, "ids", "review_status")),
             ("GET", "webhooks"): lambda _: None,
-            ("POST", "webhooks"): lambda body: self._register(**parse_json(body)),
+            ("POST", "webhooks"): lambda body: self._register(_fields(body, "url", "spelling")),
             ("DELETE", "webhooks"): lambda _: webhooks.forget(),
-            ("POST", "webhooks/resend"): lambda body: self._resend(**parse_json(body)),
+            ("POST", "webhooks/resend"): lambda body: webhooks.resend(_text(_fields(body, "webhook_id"), "webhook_id")),
             ("POST", "webhooks/rotation"): lambda _: webhooks.rotate(),
             ("DELETE", "webhooks/rotation"): lambda _: webhooks.end_rotation(),
         }
@@ -73,19 +72,26 @@ class Controls:
                     "deliveries": [asdict(each) | {"body": each.body.decode()} for each in self._webhooks.deliveries],
                 }
 
-    def _register(self, url: object, spelling: object = "snake") -> None:
-        if not isinstance(url, str) or not isinstance(spelling, str):
-            raise TypeError("url and spelling must be strings")
-        self._webhooks.register(url, spelling=spelling)  # type: ignore[arg-type]  # it is checked there
+    def _register(self, fields: Mapping[str, Any]) -> None:
+        spelling = fields.get("spelling", "snake")
+        self._webhooks.register(_text(fields, "url"), spelling=spelling)
 
-    def _resend(self, webhook_id: object) -> None:
-        if not isinstance(webhook_id, str):
-            raise TypeError("webhook_id must be a string")
-        self._webhooks.resend(webhook_id)
-
-    def _set_review_status(self, ids: object, review_status: object) -> None:
+    def _set_review_status(self, fields: Mapping[str, Any]) -> None:
+        ids = fields.get("ids")
         if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-            raise TypeError("ids must be a list of strings")
-        if not isinstance(review_status, str):
-            raise TypeError("review_status must be a string")
-        self._state.set_review_status(ids, review_status)
+            raise ValueError("ids must be a list of strings")
+        self._state.set_review_status(ids, _text(fields, "review_status"))
+
+
+def _fields(body: bytes, *names: str) -> Mapping[str, Any]:
+    fields = parse_json(body)
+    if not isinstance(fields, dict) or not fields.keys() <= set(names):
+        raise ValueError(f"the body must be an object of {' and '.join(names)}")
+    return fields
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a string")  # noqa: TRY004  # as all that a request does wrong
+    return value

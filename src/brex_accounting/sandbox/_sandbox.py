@@ -136,9 +136,9 @@ class Sandbox:
 
     async def __aexit__(self, *exc: object) -> None:
         """End what is still delayed, so that no task is left behind."""
+        await self._transport.stop()
         self.webhooks.forget()
         await self.webhooks.stop()
-        await self._transport.stop()
 
     @property
     def requests(self) -> Sequence[ReceivedRequest]:
@@ -168,11 +168,11 @@ class Sandbox:
         Entering raises OSError when the port cannot be had, ValueError when there is no such port. Leaving ends the
         deliveries of webhooks that are under way.
         """
-        async with serve(self.app, Delays(self._sleep), port=port) as url:
-            try:
+        try:
+            async with serve(self.app, Delays(self._sleep), port=port) as url:
                 yield url
-            finally:
-                await self.webhooks.stop()
+        finally:
+            await self.webhooks.stop()
 
 
 def _new_token() -> str:
