@@ -42,6 +42,7 @@ BrexError
     InvalidResponseError
     TokenRefreshError
         ReauthorizationRequiredError
+    WebhookVerificationError
     APIError
         BadRequestError
         UnauthorizedError
@@ -60,6 +61,7 @@ BrexError
 
 FIELDS: dict[str, dict[str, Any]] = {
     "InvalidResponseError": {"status": 200, "content_type": "text/html", "length": 5, "trace_id": "abc-123"},
+    "WebhookVerificationError": {"reason": "wrong_signature"},
     "NotFoundError": {"record_ids": ("accr_1",)},
     "IntegrationExistsError": {
         "existing_integration_id": "int_2",

@@ -56,6 +56,7 @@ NAMES = [
     "Records",
     "RecordsNotReadyError",
     "ReportOutcome",
+    "RecordsReadyForExport",
     "RetryPolicy",
     "ReviewStatus",
     "SQLiteTokenStore",
@@ -68,14 +69,17 @@ NAMES = [
     "TokenRefreshError",
     "TokenStore",
     "UnauthorizedError",
+    "UnknownEvent",
     "UnprocessableError",
     "User",
     "UserToken",
     "Vendor",
     "VendorAccountMismatchError",
+    "WebhookVerificationError",
     "aiohttp_transport",
     "begin_consent",
     "finish_consent",
+    "verify_webhook",
 ]
 
 # From the design's list of signatures, as far as it is built. `...` as a default: any.
@@ -165,6 +169,8 @@ async def begin_consent(
 async def finish_consent(
     consent, callback_url, *, client_id, client_secret, account, store, transport=None
 ): ...
+
+def verify_webhook(body, headers, secrets, *, tolerance=300.0): ...
 """
 
 FIELDS = {
@@ -186,6 +192,9 @@ FIELDS = {
     "BrexError": "outcome operation attempts idempotency_key disconnected_integration_id",
     "APIError": "status error_code message details trace_id retry_after",
     "InvalidResponseError": "status content_type length trace_id record_id",
+    "RecordsReadyForExport": "webhook_id record_ids company_id",
+    "UnknownEvent": "webhook_id event_type payload",
+    "WebhookVerificationError": "reason",
 }
 
 

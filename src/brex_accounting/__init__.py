@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UnauthorizedError,
         UnprocessableError,
         VendorAccountMismatchError,
+        WebhookVerificationError,
     )
     from .integrations import Integrations
     from .models import (
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         Vendor,
     )
     from .records import Records
+    from .webhooks import RecordsReadyForExport, UnknownEvent, verify_webhook
 
 __all__ = [
     "PRODUCTION",
@@ -110,6 +112,7 @@ __all__ = [
     "RecordType",
     "Records",
     "RecordsNotReadyError",
+    "RecordsReadyForExport",
     "ReportOutcome",
     "RetryPolicy",
     "ReviewStatus",
@@ -121,14 +124,17 @@ __all__ = [
     "TokenRefreshError",
     "TokenStore",
     "UnauthorizedError",
+    "UnknownEvent",
     "UnprocessableError",
     "User",
     "UserToken",
     "Vendor",
     "VendorAccountMismatchError",
+    "WebhookVerificationError",
     "aiohttp_transport",
     "begin_consent",
     "finish_consent",
+    "verify_webhook",
 ]
 
 _HOMES = {
@@ -162,19 +168,23 @@ _HOMES = {
     "OAuth2": "_oauth2",
     "PRODUCTION_TOKEN_URL": "_oauth2",
     "RateLimit": "_limits",
+    "RecordsReadyForExport": "webhooks",
     "RetryPolicy": "_retry",
     "SQLiteTokenStore": "_sqlite_store",
     "STAGING_TOKEN_URL": "_oauth2",
     "StoredToken": "_tokens",
     "Token": "_tokens",
     "TokenStore": "_tokens",
+    "UnknownEvent": "webhooks",
     "UserToken": "auth",
     "__version__": "_version",
     "aiohttp_transport": "_aiohttp",
     "begin_consent": "_consent",
     "finish_consent": "_consent",
+    "verify_webhook": "webhooks",
 }
 _MODULES = {"auth", "client", "errors", "integrations", "models", "records"}
+_MODULES = {"auth", "client", "errors", "integrations", "models", "webhooks"}
 
 
 def __getattr__(name: str) -> object:

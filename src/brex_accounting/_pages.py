@@ -26,8 +26,8 @@ Place = tuple[int, str | None]
 
 
 HEAD_START = 8
-"""Turns of the event loop that a fetch gets before the caller goes to work. Its request is out after 4, and so is on its
-way even where the caller computes without ever waiting."""
+"""Turns of the event loop that a fetch gets before the caller goes to work. Its request is out after 4, and so is on
+its way even where the caller computes without ever waiting."""
 
 
 class Seen:

@@ -92,5 +92,6 @@ To point BrexAccounting() at it:
 
 export BREX_BASE_URL={url}
 export BREX_TOKEN={account.token}
+export BREX_WEBHOOK_SECRETS={account.webhooks.secret}
 
 A token with no scope but accounting.record.read: {account.read_only_token}"""

@@ -10,6 +10,7 @@ Every error is a `BrexError`. Its `outcome` says what the call did to the books:
     ├── InvalidResponseError            an answer that cannot be understood
     ├── TokenRefreshError               no token could be had now; the grant may still be good
     │   └── ReauthorizationRequiredError    the grant is dead: the customer must consent again
+    ├── WebhookVerificationError        a webhook that is not proved to come from Brex, or cannot be read
     └── APIError                        the API said no
         ├── BadRequestError             400
         ├── UnauthorizedError           401
@@ -29,7 +30,17 @@ Every error is a `BrexError`. Its `outcome` says what the call did to the books:
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+WebhookReason: TypeAlias = Literal[
+    "missing_header",
+    "malformed_header",
+    "stale_timestamp",
+    "future_timestamp",
+    "wrong_signature",
+    "unreadable_body",
+    "too_large",
+]
 
 
 class Outcome(Enum):
@@ -101,6 +112,14 @@ class TokenRefreshError(BrexError):
 
 class ReauthorizationRequiredError(TokenRefreshError):
     """The grant is dead (invalid_grant), or there never was one: the customer must consent again."""
+
+
+class WebhookVerificationError(BrexError):
+    """A webhook that is not proved to come from Brex just now, or that cannot be read. Nothing of it was used."""
+
+    reason: WebhookReason | None = None
+    """What is wrong with it: a Webhook-… header is missing or malformed; its timestamp is stale, or in the future; no
+    signature is one by the secret; its body cannot be read, or is too large."""
 
 
 class APIError(BrexError):

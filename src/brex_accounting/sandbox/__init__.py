@@ -5,13 +5,18 @@ from ._authorization import AuthorizationServer
 from ._faults import Fault
 from ._grants import AuthorizationOptions, Grant, TokenRequest
 from ._sandbox import Sandbox
+from ._webhooks import Delivery, DeliveryAttempt, WebhookOptions, Webhooks
 
 __all__ = [
     "AuthorizationOptions",
     "AuthorizationServer",
+    "Delivery",
+    "DeliveryAttempt",
     "Fault",
     "Grant",
     "ReceivedRequest",
     "Sandbox",
     "TokenRequest",
+    "WebhookOptions",
+    "Webhooks",
 ]

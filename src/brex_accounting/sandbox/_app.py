@@ -1,30 +1,26 @@
 """The ASGI application: reads a request whole, asks the gateway, and lets faults befall the answer."""
 
-import json
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ._faults import Fault, FaultQueue, fault_from_json
-from ._gateway import INTEGRATION_WRITE, Call, Gateway, find_route, not_routed
+from ._controls import PREFIX as CONTROLS_PREFIX
+from ._controls import Controls
+from ._faults import Fault, FaultQueue
+from ._gateway import Call, Gateway, find_route
 from ._oauth import PREFIX, OAuthEndpoints, find_endpoint
-from ._requests import parse_json
-from ._wire import Reply, error
+from ._wire import Reply
 
 TRACE_ID: Final = "X-Brex-Trace-Id"
 # A long run's log keeps the latest.
 _REQUESTS_LOGGED: Final = 100_000
-# Brex has no scope for this; the read-only token is not to have it.
-_CONTROL_SCOPES: Final = frozenset({INTEGRATION_WRITE})
-_CONTROLS: Final = {"/_sandbox/faults": {"POST", "DELETE"}, "/_sandbox/requests": {"GET"}}
 
 
 class Connection(Protocol):
@@ -57,11 +53,12 @@ class ReceivedRequest:
 class App:
     """The sandbox as an ASGI application."""
 
-    def __init__(self, gateway: Gateway, oauth: OAuthEndpoints, faults: FaultQueue) -> None:
+    def __init__(self, gateway: Gateway, oauth: OAuthEndpoints, faults: FaultQueue, controls: Controls) -> None:
         self.faults = faults
         self.requests: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_LOGGED)
         self._gateway = gateway
         self._oauth = oauth
+        self._controls = controls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,8 +76,8 @@ class App:
             idempotency_key=request.headers.get("Idempotency-Key"),
             authorization=request.headers.get("Authorization"),
         )
-        if call.path.startswith("/_sandbox/"):
-            await _Answer(scope, receive, send).reply(self._control(call))
+        if call.path.startswith(CONTROLS_PREFIX):
+            await _Answer(scope, receive, send).reply(self._controls.answer(call, self.requests))
             return
         is_oauth = call.path.startswith(PREFIX)
         received = ReceivedRequest(call.method, call.path, "" if is_oauth else call.query, call.idempotency_key)
@@ -135,28 +132,6 @@ class App:
                 await answer.cut(reply)
             case _:
                 await answer.reply(reply)
-
-    def _control(self, call: Call) -> Reply:
-        methods = _CONTROLS.get(call.path, set())
-        if call.method not in methods:
-            return not_routed(methods)
-        caller = self._gateway.admit(call, _CONTROL_SCOPES, limited=False)
-        if isinstance(caller, Reply):
-            return caller
-        if call.method == "GET":
-            return _listing("requests", (asdict(received) for received in self.requests))
-        if call.method == "DELETE":
-            self.faults.clear()
-        else:
-            try:
-                self.faults.add(fault_from_json(parse_json(call.body)))
-            except (TypeError, ValueError) as problem:
-                return error(HTTPStatus.BAD_REQUEST, "INVALID_REQUEST", f"{problem}.")
-        return _listing("faults", (asdict(fault) | {"times": times} for fault, times in self.faults.pending))
-
-
-def _listing(name: str, items: Iterable[Mapping[str, object]]) -> Reply:
-    return Reply(HTTPStatus.OK, json.dumps({name: list(items)}).encode())
 
 
 class _Answer:

@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Self
 
@@ -12,6 +12,7 @@ import httpx
 
 from ._app import App, ReceivedRequest
 from ._authorization import AuthorizationServer
+from ._controls import Controls
 from ._delays import Delays, Sleep
 from ._faults import Fault, FaultQueue
 from ._gateway import ALL_SCOPES, RECORD_READ, Gateway
@@ -22,6 +23,7 @@ from ._records import sample_records
 from ._server import serve
 from ._state import IdKey, State
 from ._transport import InProcessTransport
+from ._webhooks import WebhookOptions, Webhooks
 
 
 class Sandbox:
@@ -40,6 +42,7 @@ class Sandbox:
         authorization: the OAuth 2.0 authorization server, its clients, its grants and its log.
         issuer: the authorization server's issuer, for use with `transport`; served, it is under the served URL.
         token_url: its token endpoint, likewise.
+        webhooks: sends events about records that become ready, and tells what became of them.
     """
 
     url: str
@@ -51,6 +54,7 @@ class Sandbox:
     authorization: AuthorizationServer
     issuer: str
     token_url: str
+    webhooks: Webhooks
 
     def __init__(  # all of them are keywords with defaults
         self,
@@ -62,6 +66,7 @@ class Sandbox:
         send_retry_after: bool = True,
         honor_idempotency_keys: bool = True,
         authorization: AuthorizationOptions | None = None,
+        webhooks: WebhookOptions | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -75,8 +80,9 @@ class Sandbox:
             send_retry_after: whether a 429 says when to come again; Brex does not promise it.
             honor_idempotency_keys: whether a repeated Idempotency-Key gets the first answer again.
             authorization: the ways of the authorization server.
+            webhooks: the ways of the sender of webhooks.
             clock: the time in seconds since 1970.
-            sleep: what a delay waits with.
+            sleep: what a delay waits with, and the sender of webhooks before it tries again.
         """
         if records < 0:
             raise ValueError("records must not be negative")
@@ -87,11 +93,15 @@ class Sandbox:
         self.url = "https://sandbox.invalid"
         self.token = token or _new_token()
         self.read_only_token = _new_token()
+        self.webhooks = Webhooks(
+            webhooks or WebhookOptions(), clock=clock, sleep=sleep, new_secret=lambda: secrets.token_bytes(32)
+        )
         self.state = State(
             records=sample_records(records),
             id_key=id_key,
             now=lambda: datetime.fromtimestamp(clock(), UTC),
             new_id=lambda: secrets.token_hex(8),
+            on_ready=self.webhooks.announce,
         )
         self.issuer = f"{self.url}{ISSUER_PATH}"
         self.token_url = f"{self.url}{TOKEN_PATH}"
@@ -110,7 +120,8 @@ class Sandbox:
             honor_idempotency_keys=honor_idempotency_keys,
         )
         self._faults = FaultQueue()
-        self.app = App(gateway, OAuthEndpoints(self.authorization), self._faults)
+        controls = Controls(gateway, self.state, self._faults, self.webhooks)
+        self.app = App(gateway, OAuthEndpoints(self.authorization), self._faults, controls)
         self._sleep = sleep
         self._transport = InProcessTransport(self.app, Delays(sleep))
         self.transport = self._transport
@@ -126,6 +137,8 @@ class Sandbox:
     async def __aexit__(self, *exc: object) -> None:
         """End what is still delayed, so that no task is left behind."""
         await self._transport.stop()
+        self.webhooks.forget()
+        await self.webhooks.stop()
 
     @property
     def requests(self) -> Sequence[ReceivedRequest]:
@@ -145,15 +158,21 @@ class Sandbox:
         """Forget the faults that are still to come."""
         self._faults.clear()
 
-    def serve(self, *, port: int = 0) -> AbstractAsyncContextManager[str]:
+    @asynccontextmanager
+    async def serve(self, *, port: int = 0) -> AsyncIterator[str]:
         """Serve over a real socket on 127.0.0.1 while the context lasts; port 0 is any free one.
 
             async with sandbox.serve() as url:
                 brex = BrexAccounting(sandbox.token, base_url=url)
 
-        Entering raises OSError when the port cannot be had, ValueError when there is no such port.
+        Entering raises OSError when the port cannot be had, ValueError when there is no such port. Leaving ends the
+        deliveries of webhooks that are under way.
         """
-        return serve(self.app, Delays(self._sleep), port=port)
+        try:
+            async with serve(self.app, Delays(self._sleep), port=port) as url:
+                yield url
+        finally:
+            await self.webhooks.stop()
 
 
 def _new_token() -> str:

@@ -39,7 +39,7 @@ class State:
     """One account's books.
 
     `records` come in the order of their index; `now` gives the time, `new_id` what follows `int_` in an
-    integration's id.
+    integration's id; `on_ready` is told which records became READY_FOR_EXPORT together.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class State:
         id_key: IdKey = "integration_id",
         now: Callable[[], datetime],
         new_id: Callable[[], str],
+        on_ready: Callable[[Sequence[str]], object] = lambda _: None,
     ) -> None:
         self.integrations: dict[str, Integration] = {}
         self.records: dict[str, Record] = {record.id: record for record in records}
@@ -56,17 +57,29 @@ class State:
         self._id_keys = ("id", "integration_id") if id_key == "both" else (id_key,)
         self._now = now
         self._new_id = new_id
+        self._on_ready = on_ready
 
     @property
     def active_integration(self) -> Integration | None:
         """The one ACTIVE integration, if there is one."""
         return next((each for each in self.integrations.values() if each.status == "ACTIVE"), None)
 
-    def set_review_status(self, record_id: str, review_status: str) -> None:
-        """Move a record to any review status, as an accountant in the Brex dashboard would."""
+    def set_review_status(self, record_ids: str | Iterable[str], review_status: str) -> None:
+        """Move a record, or several together, to any review status, as an accountant in the Brex dashboard would.
+
+        LookupError when one of them does not exist; then none is moved.
+        """
         if review_status not in REVIEW_STATUSES:
             raise ValueError(f"review_status must be one of {', '.join(REVIEW_STATUSES)}")
-        self.records[record_id].move_to(review_status, self._now())
+        ids = list(dict.fromkeys([record_ids] if isinstance(record_ids, str) else record_ids))
+        for record_id in ids:
+            if record_id not in self.records:
+                raise LookupError(f"there is no accounting record {to_json(record_id)}")
+        ready = [each for each in ids if review_status == "READY_FOR_EXPORT" != self.records[each].review_status]
+        for record_id in ids:
+            self.records[record_id].move_to(review_status, self._now())
+        if ready:
+            self._on_ready(ready)
 
     def create(self, vendor: str, vendor_account_id: str) -> Reply:
         """Answer createIntegration."""

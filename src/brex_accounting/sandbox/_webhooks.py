@@ -1,0 +1,267 @@
+"""Webhooks: events signed by the Standard Webhooks scheme, and sent again until somebody takes them."""
+
+import asyncio
+import hmac
+import re
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Final, Literal, get_args
+
+import httpx
+
+from ._delays import Sleep
+from ._wire import JSON, to_json
+
+READY: Final = "ACCOUNTING_RECORD_READY_FOR_EXPORT"
+# Brex has one company behind each consent; the sandbox's is called this.
+COMPANY: Final = "company_sandbox"
+Spelling = Literal["snake", "camel"]
+Outcome = Literal["pending", "delivered", "failed", "stopped"]
+_NAMES: Final = {
+    "snake": ("accounting_record_ids", "company_id"),
+    "camel": ("accountingRecordIds", "companyId"),
+}
+_PREFIX: Final = "whsec_"
+_SECRET: Final = re.compile(rf"{_PREFIX}(?:[A-Za-z0-9+/]{{4}})+(?:[A-Za-z0-9+/]{{2}}==|[A-Za-z0-9+/]{{3}}=)?")
+# A long run's log keeps the latest.
+_DELIVERIES_LOGGED: Final = 100_000
+_AT_ONCE: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookOptions:
+    """The ways of the sender; ValueError when they make no sense.
+
+    Attributes:
+        secret: the first signing secret: whsec_ and base64; None makes a random one.
+        pauses: how many seconds pass before the second attempt, the third, and so on; after the last one the sender
+            gives up.
+        timeout: how many seconds an attempt waits for its answer.
+    """
+
+    secret: str | None = field(default=None, repr=False)
+    pauses: tuple[float, ...] = (1.0, 5.0, 25.0, 125.0, 625.0)
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise go wrong later."""
+        if self.secret is not None and not _SECRET.fullmatch(self.secret):
+            raise ValueError("secret must be whsec_ and base64")
+        if not all(0 <= pause < float("inf") for pause in self.pauses):
+            raise ValueError("pauses must be numbers of seconds, 0 or more")
+        if not 0 < self.timeout < float("inf"):
+            raise ValueError("timeout must be more than 0 seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryAttempt:
+    """A request with the event, and what came of it: an HTTP status, or the name of what went wrong."""
+
+    at: float
+    status: int | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """An event on its way to one URL. Its id and its body are the same in each attempt.
+
+    Attributes:
+        outcome: `pending`; `delivered` once an attempt got a 2xx; `failed` after the last attempt; `stopped` when
+            the sandbox was stopped before.
+        attempts: what was tried so far.
+    """
+
+    webhook_id: str
+    url: str
+    record_ids: tuple[str, ...]
+    body: bytes = field(repr=False)
+    outcome: Outcome = "pending"
+    attempts: list[DeliveryAttempt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where events go, and how they are spelled."""
+
+    url: str
+    spelling: Spelling
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = field(repr=False)
+
+
+class Webhooks:
+    """Sends an event to each registered URL when records become READY_FOR_EXPORT, and again until it is taken.
+
+    Any 2xx takes it; a redirect does not. Each attempt has a timestamp and signatures of its own.
+
+    Attributes:
+        deliveries: the latest 100,000 deliveries, in the order of their events.
+    """
+
+    def __init__(
+        self, options: WebhookOptions, *, clock: Callable[[], float], sleep: Sleep, new_secret: Callable[[], bytes]
+    ) -> None:
+        self.deliveries: deque[Delivery] = deque(maxlen=_DELIVERIES_LOGGED)
+        self._options = options
+        self._clock = clock
+        self._sleep = sleep
+        self._new_secret = new_secret
+        self._secrets: tuple[str, ...] = (options.secret or self._make_secret(),)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._tasks: dict[asyncio.Task[None], Delivery] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def secret(self) -> str:
+        """The signing secret; during a rotation, the new one."""
+        return self._secrets[0]
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All secrets that sign, the newest first: two during a rotation."""
+        return self._secrets
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where events go."""
+        return tuple(self._endpoints.values())
+
+    def register(
+        self,
+        url: str,
+        *,
+        spelling: Spelling = "snake",
+        transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
+    ) -> None:
+        """Send events there from now on; ValueError when it is not http or https on this machine.
+
+        Args:
+            url: where to; registered again, it takes the new spelling and transport.
+            spelling: of the payload's names, since Brex publishes two: accounting_record_ids or accountingRecordIds.
+            transport: makes what carries an attempt in the place of a socket: lambda: httpx.ASGITransport(app).
+        """
+        if not _is_on_this_machine(url):
+            raise ValueError("url must be http or https, on localhost, 127.0.0.1 or [::1]")
+        if spelling not in get_args(Spelling):
+            raise ValueError(f"spelling must be one of {', '.join(get_args(Spelling))}")
+        self._endpoints[url] = Endpoint(url, spelling, transport)
+
+    def forget(self) -> None:
+        """Send no event that is still to come to any URL registered so far."""
+        self._endpoints.clear()
+
+    def rotate(self) -> str:
+        """Begin a rotation: from now on a new secret signs, beside the one before; return it."""
+        self._secrets = (self._make_secret(), self._secrets[0])
+        return self._secrets[0]
+
+    def end_rotation(self) -> None:
+        """Sign by the newest secret only."""
+        self._secrets = self._secrets[:1]
+
+    def announce(self, record_ids: Iterable[str]) -> None:
+        """Send one event about these records; the sandbox does it when they become ready.
+
+        Needs a running event loop, where a URL is registered.
+        """
+        self._send(f"msg_{self._new_secret()[:12].hex()}", tuple(record_ids))
+
+    def resend(self, webhook_id: str) -> None:
+        """Send an event once more, as a sender does that missed the answer; LookupError when there is none."""
+        for delivery in self.deliveries:
+            if delivery.webhook_id == webhook_id:
+                self._send(webhook_id, delivery.record_ids)
+                return
+        raise LookupError("no event of this id was sent")
+
+    async def settled(self) -> None:
+        """Wait until each delivery was taken, or given up."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """End the deliveries under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _make_secret(self) -> str:
+        return f"{_PREFIX}{b64encode(self._new_secret()).decode()}"
+
+    def _send(self, webhook_id: str, record_ids: tuple[str, ...]) -> None:
+        for endpoint in self._endpoints.values():
+            loop = asyncio.get_running_loop()
+            delivery = Delivery(webhook_id, endpoint.url, record_ids, _payload(record_ids, endpoint.spelling))
+            self.deliveries.append(delivery)
+            task = loop.create_task(self._deliver(delivery, endpoint))
+            self._tasks[task] = delivery
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        delivery = self._tasks.pop(task)
+        if delivery.outcome == "pending":
+            delivery.outcome = "stopped"
+
+    async def _deliver(self, delivery: Delivery, endpoint: Endpoint) -> None:
+        for pause in (None, *self._options.pauses):
+            if pause is not None:
+                await self._sleep(pause)
+            async with self._slots:
+                attempt = await self._attempt(delivery, endpoint)
+            delivery.attempts.append(attempt)
+            if attempt.status is not None and HTTPStatus.OK <= attempt.status < HTTPStatus.MULTIPLE_CHOICES:
+                delivery.outcome = "delivered"
+                return
+        delivery.outcome = "failed"
+
+    async def _attempt(self, delivery: Delivery, endpoint: Endpoint) -> DeliveryAttempt:
+        now = self._clock()
+        timestamp = str(int(now))
+        signatures = [sign(secret, delivery.webhook_id, timestamp, delivery.body) for secret in self._secrets]
+        headers = {
+            "Content-Type": "application/json",
+            "Webhook-Id": delivery.webhook_id,
+            "Webhook-Timestamp": timestamp,
+            "Webhook-Signature": " ".join(signatures),
+        }
+        try:
+            async with (
+                asyncio.timeout(self._options.timeout),
+                httpx.AsyncClient(
+                    transport=endpoint.transport() if endpoint.transport else None,
+                    verify=endpoint.url.startswith("https"),  # without certificates to load it is quick
+                    timeout=None,  # noqa: S113  # the one around it bounds the whole attempt
+                    trust_env=False,
+                ) as client,
+                client.stream("POST", endpoint.url, content=delivery.body, headers=headers) as response,
+            ):
+                return DeliveryAttempt(now, status=response.status_code)
+        except Exception as problem:  # noqa: BLE001  # whatever a receiver or a transport does, the sender goes on
+            return DeliveryAttempt(now, error=type(problem).__name__)
+
+
+def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
+    """Return one signature of the header."""
+    key = b64decode(secret.removeprefix(_PREFIX))
+    digest = hmac.digest(key, f"{webhook_id}.{timestamp}.".encode() + body, "sha256")
+    return f"v1,{b64encode(digest).decode()}"
+
+
+def _payload(record_ids: tuple[str, ...], spelling: Spelling) -> bytes:
+    ids, company = _NAMES[spelling]
+    payload: dict[str, JSON] = {"event_type": READY, ids: list(record_ids), company: COMPANY}
+    return to_json(payload).encode()
+
+
+def _is_on_this_machine(url: str) -> bool:
+    try:
+        address = httpx.URL(url)
+        return address.scheme in {"http", "https"} and (
+            address.host == "localhost" or ip_address(address.host).is_loopback
+        )
+    except (TypeError, ValueError, httpx.InvalidURL):
+        return False
