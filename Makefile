@@ -15,7 +15,7 @@ help:
 	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
 
 demo: .venv/made-for-demo
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python -c "import sys; from brex_accounting._demo import main; sys.exit(main())"
 
 test: lint types check-generated unit
 
