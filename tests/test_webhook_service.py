@@ -32,27 +32,10 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "webhook_service.py"
 URL = "http://localhost/"
 IDS = [f"accr_{index:012d}" for index in range(12)]
 BILL = IDS[2]
-OF_RECORDS = ("AccountingRecord", "ExportFailed", "ExportResult", "ExportSucceeded", "InvalidRecord")
-
-needs_records = pytest.mark.skipif(
-    importlib.util.find_spec("brex_accounting.records") is None, reason="brex.records is not there yet"
-)
-
-
-@dataclass
-class Result:
-    """Stands for ExportSucceeded and ExportFailed where brex.records is not there yet."""
-
-    record_id: str
-    error_message: str | None = None
-    reference_id: str | None = None
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    for name in OF_RECORDS:
-        if not hasattr(brex_accounting, name):
-            monkeypatch.setattr(brex_accounting, name, Result, raising=False)
+def service() -> ModuleType:
     spec = importlib.util.spec_from_file_location("webhook_service", EXAMPLE)
     assert spec is not None
     assert spec.loader is not None
@@ -329,7 +312,6 @@ async def serve(app: ASGIApp) -> AsyncIterator[str]:
         await serving
 
 
-@needs_records
 class TestOverSockets:
     """The sandbox, the service and all that is between them, as users run them."""
 
