@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated bench soak lock format clean
+.PHONY: help demo test lint types unit regen check-generated bench soak lock screenshot format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
@@ -11,6 +11,7 @@ help:
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make soak             10,000 cancellations at random in each of six ways (half a minute)"
+	@echo "make screenshot       draw docs/demo.svg anew, from a real run of the demo"
 	@echo "make format           format the code and fix what ruff can"
 	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
 
@@ -43,6 +44,9 @@ bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py
 	@test -d .venv-generator || scripts/check_generated.sh
 	$(BIN)/python benchmarks/records.py
+
+screenshot: .venv/made-for-demo
+	@$(BIN)/python scripts/screenshot.py
 
 format: .venv/made-for-tests
 	$(BIN)/ruff check --fix .
