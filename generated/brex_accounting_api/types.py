@@ -102,6 +102,8 @@ class OpenIntEnum(IntEnum):
 
 if TYPE_CHECKING:
     from typing import Union as OneOf
+
+    WholeNumber = int
 else:
 
     class _AnyInstance(type):
@@ -113,6 +115,9 @@ else:
 
         def __class_getitem__(cls, kinds: tuple[Any, ...]) -> GenericAlias:
             return GenericAlias(cls, kinds)
+
+    class WholeNumber(metaclass=_AnyInstance):
+        """An int that may come as 7.0 or "7". msgspec's own way to take those also takes a number for a date."""
 
 
 class Model(msgspec.Struct, dict=True):
@@ -194,7 +199,7 @@ def read_answer(kind: Any, response: httpx.Response) -> Any:
 @lru_cache(maxsize=None)
 def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     """The decoder behind `decode`, for those who want its speed. It leaves out the unknown properties, and whether a number is finite."""
-    return msgspec.json.Decoder(kind, strict=False, dec_hook=_read_one_of, float_hook=_exact)
+    return msgspec.json.Decoder(kind, dec_hook=_read_other, float_hook=_exact)
 
 
 def keep_unknown(value: Any, content: bytes) -> None:
@@ -256,6 +261,23 @@ def _keep_unknown(value: Any, source: Any) -> None:
         _finite(value)
 
 
+_digits = re.compile("-?[0-9]{1,20}")
+_json_kinds = {bool: "bool", Decimal: "float", str: "str", list: "array", dict: "object", type(None): "null"}
+
+
+def _read_other(kind: Any, source: Any) -> Any:
+    return _read_whole_number(source) if kind is WholeNumber else _read_one_of(kind, source)
+
+
+def _read_whole_number(source: Any) -> int:
+    if type(source) is int:
+        return source
+    number = Decimal(source) if isinstance(source, str) and _digits.fullmatch(source) else source
+    if isinstance(number, Decimal) and number.adjusted() < 20 and number == number.to_integral_value():
+        return int(number)
+    raise ValueError(f"Expected `int`, got `{_json_kinds[type(source)]}`")
+
+
 def _read_one_of(kind: Any, source: Any) -> Any:
     """Read the first choice that fits and knows everything in it, or else the one that knows the most."""
     content = encode(source)
@@ -293,6 +315,7 @@ __all__ = [
     "RequestFiles",
     "Response",
     "Unset",
+    "WholeNumber",
     "decode",
     "decoder",
     "encode",

@@ -107,9 +107,10 @@ class AccountingRecord(AccountingRecordDetailed, kw_only=True):
 
         Those further in are in `additional_properties` of the money, line item, … once this one has been read.
         """
-        source = self.__dict__.pop("source", None)
+        source = self.__dict__.get("_source")
         if source is not None:
             keep_unknown(self, source)
+            del self.__dict__["_source"]
         return super().additional_properties
 
     @property
