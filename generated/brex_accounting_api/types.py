@@ -160,6 +160,15 @@ def _exact(literal: str) -> Decimal | str:
 
 
 _untyped = msgspec.json.Decoder(float_hook=_exact)
+_text_or_number = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][-+.eE0-9]*')
+
+
+def _quote_long_integer(found: "re.Match[bytes]") -> bytes:
+    """Python reads no integer of more than 4,300 digits (a Decimal has any number of them): it stays text."""
+    long = len(found[0]) > 4300 and found[0].lstrip(b"-").isdigit()
+    return b'"%s"' % found[0] if long else found[0]
+
+
 # Of msgspec's messages only that of a wrong constant shows what was found.
 _found_value = re.compile(r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)")
 
@@ -204,7 +213,11 @@ def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
 
 def keep_unknown(value: Any, content: bytes) -> None:
     """Add to a model, and to the models in it, the unknown properties that `decoder` left out of this content."""
-    _keep_unknown(value, _untyped.decode(content))
+    try:
+        source = _untyped.decode(content)
+    except msgspec.ValidationError:
+        source = _untyped.decode(_text_or_number.sub(_quote_long_integer, content))
+    _keep_unknown(value, source)
 
 
 def to_builtins(value: Any) -> Any:

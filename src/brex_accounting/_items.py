@@ -1,7 +1,7 @@
 """Sets the items of a page apart where the page cannot be read as a whole: one of them must not lose the others.
 
-A decoder gives up on all of a text at half a surrogate pair (a memo cut in the middle of an emoji), at an escape that is none, at
-a control character, at a thousand nested lists. This looks at nothing but quotes, brackets and commas.
+A decoder gives up on all of a text at half a surrogate pair (a memo cut in the middle of an emoji), at an escape that
+is none, at a control character, at a thousand nested lists. This looks at nothing but quotes, brackets and commas.
 """
 
 from __future__ import annotations
