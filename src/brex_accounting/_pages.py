@@ -67,6 +67,7 @@ class Walk(Generic[P]):
         self._next = self._after(request, page)
         if isinstance(self._next, tuple):
             self._ahead = asyncio.create_task(self._fetch(*self._next))
+            self._ahead.add_done_callback(_see)  # or asyncio complains where nobody asks for it any more
         return page
 
     async def close(self) -> None:
@@ -74,8 +75,6 @@ class Walk(Generic[P]):
         if ahead is not None:
             ahead.cancel()
             await asyncio.wait([ahead])
-            if not ahead.cancelled():
-                ahead.exception()  # seen, though nobody asks for it any more
 
     @property
     def ends(self) -> bool:
@@ -95,6 +94,11 @@ class Walk(Generic[P]):
         if cursor is not None:
             self._seen.add(request, cursor)
         return request, cursor
+
+
+def _see(ahead: asyncio.Task[Any]) -> None:
+    if not ahead.cancelled():
+        ahead.exception()
 
 
 def _astray(what: str) -> InvalidResponseError:
