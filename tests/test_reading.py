@@ -363,6 +363,19 @@ def test_how_far_records_are_is_read_whatever_else_they_hold() -> None:
     assert (found.has_next_page, found.next_cursor) == (True, "c")
 
 
+@pytest.mark.parametrize("wrong", [rb'"\ud83d"', b'"\xff"', b"1e99999999999999999999", b"null", b"9" * 4000])
+def test_how_far_records_are_is_read_beside_what_cannot_be(wrong: bytes) -> None:
+    body = page(record("accr_1", memo="@"), record("accr_2")).replace(b'"@"', wrong)
+    assert [each.id for each in read_status_page(body).items] == ["accr_1", "accr_2"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", page({"id": 5}), page({"id": "a"}), page(record())[:-1]])
+def test_what_is_no_status_page(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"truncated|missing required field|Expected") as caught:
+        read_status_page(body)
+    assert caught.value.__context__ is None
+
+
 def test_updated_ids() -> None:
     assert read_updated_ids(b'{"updated_accounting_record_ids": ["a", "b"], "new": 1}') == ("a", "b")
     for body in (b"{}", b'{"updated_accounting_record_ids": null}', b'{"updated_accounting_record_ids": [5]}', b"[]"):

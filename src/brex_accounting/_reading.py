@@ -127,7 +127,15 @@ def read_page(body: bytes) -> ReadPage:
 
 def read_status_page(body: bytes) -> StatusPage:
     """Read a page for how far its records are."""
-    return _read(StatusPage, body)
+    try:
+        return _read(StatusPage, body)
+    except ValueError as error:
+        reason = str(error)
+    try:
+        return msgspec.convert(_loosely(body), StatusPage)
+    except ValueError:
+        pass
+    raise ValueError(reason)
 
 
 def read_updated_ids(body: bytes) -> tuple[str, ...]:
@@ -181,13 +189,18 @@ def _sums(record: AccountingRecord) -> Iterator[tuple[int | None, str, Money | N
 
 
 def _record_id(source: bytes) -> str | None:
-    """Find the id even where half a surrogate pair stands in some text: json takes it, msgspec does not."""
     try:
         return _read(_Identified, source).id
     except ValueError:
         pass
-    try:
-        found = json.loads(source)["id"]
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return None
+    document = _loosely(source)
+    found = document.get("id") if isinstance(document, dict) else None
     return found if isinstance(found, str) else None
+
+
+def _loosely(source: bytes) -> object:
+    """Read JSON that may hold half a surrogate pair in some text: json takes it, msgspec does not."""
+    try:
+        return json.loads(source)
+    except (ValueError, RecursionError):
+        return None

@@ -90,7 +90,10 @@ class AccountingRecord(AccountingRecordDetailed, kw_only=True):
 
     @property
     def is_balanced(self) -> bool:
-        """Whether debits equal credits, exactly and in each currency. Without balancing lines (`single_entry`): no."""
+        """Whether debits equal credits, exactly and in each currency. Without balancing lines (`single_entry`): no.
+
+        A line whose type this version does not know counts on neither side.
+        """
         sums: defaultdict[str, Decimal] = defaultdict(Decimal)
         try:
             for line in self.line_items:
