@@ -415,7 +415,15 @@ async def generator(invalid: InvalidRecord) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("name", ["pages", "iterate"])
 @pytest.mark.parametrize(
-    "handler", [function, functools.partial(function), Handler(), Handler().method, generator, 5, "print", []], ids=str
+    "handler",
+    [
+        pytest.param(function, id="function"),
+        pytest.param(functools.partial(function), id="partial"),
+        pytest.param(Handler(), id="object"),
+        pytest.param(Handler().method, id="method"),
+        pytest.param(generator, id="generator"),
+        *(5, "print", []),
+    ],
 )
 async def test_a_handler_that_could_not_be_called(name: str, handler: Any) -> None:
     rig = rig_of(numbered(0))
