@@ -10,7 +10,7 @@ help:
 	@echo "make regen            generate the client from openapi/ again"
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
-	@echo "make soak             10,000 cancellations at random in each of six ways (half a minute)"
+	@echo "make soak             10,000 cancellations at random in each of six ways, and 100,000 records (a minute)"
 	@echo "make screenshot       draw docs/demo.svg anew, from a real run of the demo"
 	@echo "make format           format the code and fix what ruff can"
 	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
@@ -39,6 +39,7 @@ regen:
 
 soak: .venv/made-for-tests
 	SOAK=10000 $(BIN)/python -m pytest tests/test_soak.py -n0 --no-cov --timeout=600
+	RECORDS=100000 $(BIN)/python -m pytest tests/test_records.py -k memory -n0 --no-cov
 
 bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py

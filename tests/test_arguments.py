@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import Enum
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brex_accounting import BrexAccounting, ConfigurationError, Outcome, RateLimit, RetryPolicy
+from brex_accounting._arguments import check_count, check_flag, check_moment
 
 Call = Callable[[BrexAccounting, Any], Awaitable[object]]
 Requests = list[httpx.Request]
@@ -358,3 +360,52 @@ def test_addresses_that_are_refused(monkeypatch: pytest.MonkeyPatch, url: str) -
 def test_addresses_of_the_environment_that_are_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("BREX_BASE_URL", url)
     assert refused_address(None).startswith("BREX_BASE_URL must ")
+
+
+# -- moments, flags and counts: see also test_record_query, where they go out ------------------------------------------
+
+
+def refused_value(check: Callable[[], object]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        check()
+    assert caught.value.__context__ is None
+    return str(caught.value)
+
+
+def test_moments() -> None:
+    zone = timezone(timedelta(hours=2, seconds=7))
+    assert check_moment(datetime(2025, 1, 1, 2, 0, 7, tzinfo=zone), "since") == datetime(2025, 1, 1, tzinfo=UTC)
+    assert check_moment("2025-01-01T02:00:00+02:00", "since").utcoffset() == timedelta()
+    assert "since has no UTC offset" in refused_value(lambda: check_moment("2025-01-01", "since"))
+    assert "since is outside the years" in refused_value(lambda: check_moment("0001-01-01T00:00:00+01:00", "since"))
+    assert "since has a tzinfo" in refused_value(lambda: check_moment(datetime(2025, 1, 1, tzinfo=tzinfo()), "since"))
+    assert "since must be a datetime" in refused_value(lambda: check_moment(None, "since"))
+
+
+@given(st.text() | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{2,15}(Z|[+-][0-9:.]{2,8})", fullmatch=True))
+def test_any_text_is_a_moment_or_is_refused(text: str) -> None:
+    try:
+        moment = check_moment(text, "since")
+    except ConfigurationError as error:
+        assert error.__context__ is None  # noqa: PT017
+    else:
+        assert moment == datetime.fromisoformat(text)
+
+
+def test_flags() -> None:
+    assert check_flag(True, "flag") is True
+    assert check_flag(False, "flag") is False
+    for value in (0, 1, None, "true", [], 1.0):
+        assert refused_value(lambda value=value: check_flag(value, "flag")) == "flag must be True or False."
+
+
+def test_counts() -> None:
+    assert [check_count(value, "n", most=9) for value in (1, 9)] == [1, 9]
+    assert check_count(10**30, "n") == 10**30
+    for value in (0, -1, 10, True, False, 1.0, "1", None, float("inf")):
+        assert (
+            refused_value(lambda value=value: check_count(value, "n", most=9))
+            == "n must be a whole number from 1 to 9."
+        )
+    assert refused_value(lambda: check_count(0, "n")) == "n must be a whole number of at least 1."
+    assert "from 1 to 1,000." in refused_value(lambda: check_count(1001, "n", most=1000))

@@ -46,13 +46,14 @@ from brex_accounting_api.models import (
     SourceType,
     SuccessfulExportResult,
 )
-from brex_accounting_api.types import UNSET, Model, Response, decode, decoder, encode
+from brex_accounting_api.types import UNSET, Model, Response, decode, decoder, encode, keep_unknown
 
 Node = dict[str, Any]
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 TOKEN = "bxt_a_secret"
 SECRET = "Jane Doe"
+HUGE = "1e99999999999999999999"
 URL = "https://api.example"
 INTEGRATION: Node = {
     "id": "int_abc123",
@@ -202,6 +203,14 @@ NOT_A_RECORD = {
     "an amount of NaN": (record_with(amount={"amount": "NaN", "currency": SECRET}), "not a number"),
     "an amount of infinity": (record_with(original_amount={"amount": "-inf", "currency": "USD"}), "infinite"),
     "an object for a list": (record_with(line_items={"x": SECRET}), "Expected `array`, got `object`"),
+    "a number for a time": (record_with(posted_at=20250424), "Expected `datetime`, got `int` - at `$.posted_at`"),
+    "digits for a time": (record_with(posted_at="20250424"), "Invalid RFC3339 encoded datetime - at `$.posted_at`"),
+    "the word null for a time": (record_with(due_at="null"), "Invalid RFC3339 encoded datetime - at `$.due_at`"),
+    "an amount that no Decimal holds": (
+        RECORD.replace("90071992547409.93", HUGE).encode(),
+        "Invalid decimal string - at `$.amount.amount`",
+    ),
+    "a version that no Decimal holds": (RECORD.replace("7.0", HUGE).encode(), "Expected `int`, got `str`"),
     "a naive time": (record_with(posted_at="2025-04-24T16:13:49"), "Expected `datetime` with a timezone"),
     "a date for a time": (record_with(posted_at="2025-04-24"), "Invalid RFC3339 encoded datetime - at `$.posted_at`"),
     "words for a time": (record_with(due_at=SECRET), "Invalid RFC3339 encoded datetime - at `$.due_at`"),
@@ -271,10 +280,31 @@ def test_an_amount_that_is_no_number_is_not_sent(amount: Any) -> None:
         encode(Money(amount=amount, currency="USD"))
 
 
-@pytest.mark.parametrize(("literal", "version"), [("7.0", 7), ("7", 7), ("1e2", 100), ('"7"', 7)])
+@pytest.mark.parametrize(
+    ("literal", "version"),
+    [("7.0", 7), ("7", 7), ("1e2", 100), ('"7"', 7), ("9007199254740993.0", 9007199254740993), ("-0.0", 0)],
+)
 def test_a_version_is_a_whole_number(literal: str, version: int) -> None:
     record = get_record(RECORD.replace('"version": 7.0', f'"version": {literal}'))
     assert (record.version, type(record.version)) == (version, int)
+
+
+@pytest.mark.parametrize("number", [HUGE, "-1e-99999999999999999999", "9" * 5000, "-" + "9" * 5000])
+def test_a_number_beyond_all_types_stays_text(number: str) -> None:
+    record = get_record(RECORD.replace("2.50", number))
+    assert record.additional_properties == {"purchase": {"points": [1, number, None]}}
+    money = Money(amount=Decimal(1), currency="USD")
+    keep_unknown(money, f'{{"amount":1,"currency":"{"8" * 5000}","x":[{number}, "{number}", 0.{"3" * 5000}]}}'.encode())
+    assert money.additional_properties == {"x": [number, number, Decimal("0." + "3" * 5000)]}
+
+
+def test_an_error_may_hold_any_number() -> None:
+    body = b'{"error_code":"NEW","message":"No","details":{"balance":%s}}' % HUGE.encode()
+    found = get_accounting_record.sync("accr_1", client=Server(400, body).client())
+    assert isinstance(found, AccountingErrorResponse)
+    assert (found.error_code, found.message) == ("NEW", "No")
+    assert found.details is not None
+    assert found.details.additional_properties == {"balance": HUGE}
 
 
 def test_an_unknown_enum_value_is_kept() -> None:

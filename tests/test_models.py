@@ -1,17 +1,40 @@
-"""How an integration is read: the API is an alpha, and its documentation contradicts itself."""
+"""The models as their users hold them. The API is an alpha, and its documentation contradicts itself."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import decimal
 import pickle
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from fractions import Fraction
+from typing import Any, cast
 
 import httpx
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from brex_accounting import BrexAccounting, Integration, IntegrationStatus, InvalidResponseError, Outcome
+from brex_accounting import (
+    AccountingRecord,
+    BrexAccounting,
+    ConfigurationError,
+    ExportFailed,
+    ExportSucceeded,
+    Integration,
+    IntegrationStatus,
+    InvalidRecord,
+    InvalidResponseError,
+    Outcome,
+    RecordPage,
+    ReportOutcome,
+)
+from brex_accounting._reading import read_record
+from brex_accounting_api.types import Model
+from tests.support.records import at, changed, record, write
 
 # The example that Brex publishes; it has no `integration_id`, which Brex's schema requires.
 PUBLISHED = {
@@ -134,3 +157,203 @@ async def test_an_integration_is_a_value() -> None:
     assert copy.copy(one) == copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == one
     with pytest.raises(AttributeError):
         one.id = "int_2"  # type: ignore[misc]
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
+
+NEW = {"approval": {"score": 0.10, "by": [None, True]}, "source": "a name of ours", "_source": 1, "to_dict": 2}
+MONEY = {"amount": 5, "currency": "USD", "rate": {"exact": 1.10}}
+
+
+def new_record(**changes: object) -> AccountingRecord:
+    return read_record(write(record(**changes)))
+
+
+def twins(one: AccountingRecord) -> list[AccountingRecord]:
+    pickles = [pickle.loads(pickle.dumps(one, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
+    return [copy.copy(one), copy.deepcopy(one), *pickles, AccountingRecord.from_dict(one.to_dict())]
+
+
+@pytest.mark.parametrize("asked_first", [False, True])
+def test_unknown_fields_of_a_record(asked_first: bool) -> None:
+    one = new_record(**NEW, amount=MONEY)
+    if asked_first:
+        _ = one.unknown_fields
+    for twin in [*twins(one), one]:
+        assert twin.unknown_fields == NEW | {"approval": {"score": Decimal("0.1"), "by": [None, True]}}
+        assert twin.additional_properties == twin.unknown_fields
+        assert twin.amount.additional_properties == {"rate": {"exact": Decimal("1.1")}}
+        assert type(twin.unknown_fields["approval"]["score"]) is Decimal
+        assert twin.user is not None
+        assert twin.user.additional_properties == {}
+
+
+@pytest.mark.parametrize("where", ["user", "vendor"])
+def test_unknown_fields_further_in(where: str) -> None:
+    one = read_record(write(changed((where, "new"), 1)))
+    assert one.unknown_fields == {}
+    assert getattr(one, where).additional_properties == {"new": 1}
+    for path in [
+        ("line_items", 1, "new"),
+        ("line_items", 1, "accounting_field_values", 0, "new"),
+        ("receipts", 0, "new"),
+    ]:
+        one = read_record(write(changed(path, 1)))
+        assert one.unknown_fields == {}
+        holder = at(one, path[:-1])
+        assert isinstance(holder, Model)
+        assert holder.additional_properties == {"new": 1}
+
+
+def test_unknown_fields_are_not_compared() -> None:
+    one, other = new_record(new=1), new_record()
+    assert one == other
+    assert one.unknown_fields != other.unknown_fields
+    assert one == other
+    assert new_record() != new_record(memo="Other")
+    for twin in twins(one):
+        assert (type(twin), twin) == (AccountingRecord, one)
+
+
+def test_a_copy_has_unknown_fields_of_its_own() -> None:
+    one = new_record(new=1)
+    for twin in twins(one):
+        cast("dict[str, Any]", twin.unknown_fields)["mine"] = 2
+    assert one.unknown_fields == {"new": 1}
+
+
+def test_a_number_that_python_does_not_take_for_an_integer_stays_text() -> None:
+    """Python makes no int of more than 4,300 digits; a Decimal of any."""
+    one = new_record(new=[msgspec.Raw(b"9" * 5000), "1" * 5000, msgspec.Raw(b"-" + b"8" * 5000), 7])
+    assert one.unknown_fields == {"new": ["9" * 5000, "1" * 5000, "-" + "8" * 5000, 7]}
+    exact = new_record(amount={"amount": msgspec.Raw(b"9" * 5000), "currency": "USD"}, new=1)
+    assert exact.unknown_fields == {"new": 1}
+    assert exact.amount.amount == Decimal("9" * 5000)
+
+
+def test_an_attribute_of_the_users_does_no_harm() -> None:
+    one = new_record(new=1)
+    one.source = "mine"  # type: ignore[attr-defined]
+    assert one.unknown_fields == {"new": 1}
+
+
+def test_unknown_fields_too_deep_for_this_stack_are_not_lost() -> None:
+    one = new_record(new=msgspec.Raw(b"[" * 700 + b"]" * 700))
+
+    def deeper(left: int) -> None:
+        if left:
+            deeper(left - 1)
+        else:
+            assert "new" in one.unknown_fields
+
+    with contextlib.suppress(RecursionError):
+        deeper(sys.getrecursionlimit() - 400)
+    assert "new" in one.unknown_fields
+
+
+def test_a_record_of_the_users_own() -> None:
+    full = new_record()
+    made = AccountingRecord(**{name: getattr(full, name) for name in full.__struct_fields__})
+    assert made == full
+    assert made.unknown_fields == {}
+    assert made.is_balanced
+
+
+# -- balance -----------------------------------------------------------------------------------------------------------
+
+
+def line(side: str, amount: str, currency: str = "USD") -> Any:
+    fields = {"id": "arli_1", "type": side, "accounting_field_values": []}
+    return fields | {"amount": {"amount": msgspec.Raw(amount.encode()), "currency": currency}}
+
+
+def balanced(*lines: Any) -> bool:
+    return new_record(line_items=list(lines)).is_balanced
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], True),
+        ([("DEBIT", "1")], False),
+        ([("CREDIT", "1")], False),
+        ([("DEBIT", "0")], True),
+        ([("DEBIT", "-0.0")], True),
+        ([("DEBIT", "0.1"), ("DEBIT", "0.2"), ("CREDIT", "0.3")], True),
+        ([("DEBIT", "100.50"), ("CREDIT", "100.5")], True),
+        ([("DEBIT", "1e2"), ("CREDIT", "100.00")], True),
+        ([("DEBIT", "90071992547409.93"), ("CREDIT", "90071992547409.92"), ("CREDIT", "0.01")], True),
+        ([("DEBIT", "90071992547409.93"), ("CREDIT", "90071992547409.92")], False),
+        ([("DEBIT", "1e40"), ("DEBIT", "1e-40"), ("CREDIT", "1e40")], False),
+        ([("DEBIT", "1e40"), ("DEBIT", "1e-40"), ("CREDIT", "1e-40"), ("CREDIT", "1e40")], True),
+        ([("DEBIT", "1e999999"), ("CREDIT", "1e999999")], True),
+        ([("DEBIT", "1e999999"), ("DEBIT", "1"), ("CREDIT", "1e999999")], False),
+        ([("DEBIT", "1", "USD"), ("CREDIT", "1", "EUR")], False),
+        ([("DEBIT", "1", "USD"), ("CREDIT", "1", "USD"), ("DEBIT", "2", "EUR"), ("CREDIT", "2", "EUR")], True),
+        ([("DEBIT", "1", "USD"), ("CREDIT", "2", "USD"), ("DEBIT", "2", "EUR"), ("CREDIT", "1", "EUR")], False),
+        ([("DEBIT", "-5"), ("CREDIT", "-5")], True),
+        ([("DEBIT", "1"), ("CREDIT", "1"), ("MEMO", "7")], True),
+        ([("MEMO", "7")], True),
+        ([("DEBIT", "1"), ("MEMO", "1")], False),
+    ],
+)
+def test_balance(lines: list[tuple[str, ...]], expected: bool) -> None:
+    with decimal.localcontext(prec=3):  # the user's own is not ours
+        assert balanced(*(line(*each) for each in lines)) is expected
+
+
+entries = st.tuples(
+    st.sampled_from(["DEBIT", "CREDIT", "NEW"]),
+    st.decimals(-(10**30), 10**30, allow_nan=False, places=6) | st.integers(-5, 5).map(Decimal),
+    st.sampled_from(["USD", "EUR", "JPY"]),
+)
+
+
+@given(st.lists(entries, max_size=8), st.booleans())
+def test_the_balance_is_that_of_fractions(lines: list[tuple[str, Decimal, str]], close: bool) -> None:
+    signs = {"DEBIT": 1, "CREDIT": -1, "NEW": 0}
+    if close:  # so that half of them balance
+        opposite = {"DEBIT": "CREDIT", "CREDIT": "DEBIT", "NEW": "NEW"}
+        lines = lines + [(opposite[side], amount, currency) for side, amount, currency in reversed(lines)]
+    sums = {
+        currency: sum(signs[side] * Fraction(amount) for side, amount, its in lines if its == currency)
+        for currency in ("USD", "EUR", "JPY")
+    }
+    assert balanced(*(line(side, str(amount), currency) for side, amount, currency in lines)) is not any(sums.values())
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["", " ", None, 5, b"accr_1", "\ud800"])
+def test_a_result_needs_the_id_of_a_record(value: Any) -> None:
+    for make in (lambda: ExportSucceeded(value), lambda: ExportFailed(value, "no")):
+        with pytest.raises(ConfigurationError, match=r"^record_id "):
+            make()
+
+
+@pytest.mark.parametrize("value", [5, b"x", True, ["x"], "\udfff"])
+def test_what_a_result_says_is_text(value: Any) -> None:
+    for name, make in {
+        "reference_id": lambda: ExportSucceeded("accr_1", value),
+        "deep_link_url": lambda: ExportSucceeded("accr_1", None, value),
+        "error_message": lambda: ExportFailed("accr_1", value),
+    }.items():
+        with pytest.raises(ConfigurationError, match=f"^{name} "):
+            make()
+    with pytest.raises(ConfigurationError, match=r"^error_message "):
+        ExportFailed("accr_1", cast("str", None))
+
+
+def test_results_and_outcomes_are_values() -> None:
+    for make in (
+        lambda: ExportSucceeded("accr_1", "ref", "https://erp.example"),
+        lambda: ExportFailed("accr_1", ""),
+        lambda: InvalidRecord("accr_1", "why", b"{}"),
+        lambda: ReportOutcome("accr_1", "unknown", "why"),
+        lambda: RecordPage(items=[new_record(new=1)], next_cursor="c", has_next_page=True, total_count=7),
+    ):
+        one: Any = make()
+        assert one == make() == copy.deepcopy(one) == pickle.loads(pickle.dumps(one))
+        with pytest.raises(AttributeError):
+            one.record_id = one.items = None

@@ -26,7 +26,7 @@ import brex_accounting
 import brex_accounting_api
 from brex_accounting import BrexAccounting, Outcome, RetryPolicy, errors
 from brex_accounting._answers import MAX_BODY, Body
-from tests.support.calls import CASES, INTEGRATION, TOKEN, Case
+from tests.support.calls import CASES, EVERYTHING, INTEGRATION, TOKEN, Case
 from tests.support.fault_server import (
     JSON,
     Fault,
@@ -204,7 +204,7 @@ async def test_an_odd_answer(name: str, case: Case, caplog: pytest.LogCaptureFix
     assert "canary" not in caplog.text
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.operation != "getAccountingRecord"], ids=str)
 @pytest.mark.parametrize(
     "fault",
     {
@@ -225,13 +225,13 @@ async def test_an_odd_answer(name: str, case: Case, caplog: pytest.LogCaptureFix
         "201": reply(201),
         "another JSON": reply(200, JSON, "application/hal+json; charset=utf-8"),
         "untyped": raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(JSON), JSON),
-        "a field and a status more": reply(200, json.dumps(INTEGRATION | {"status": "NEW", "more": [1]}).encode()),
+        "a field and a status more": reply(200, json.dumps(EVERYTHING | {"status": "NEW", "more": [1]}).encode()),
     }.items(),
     ids=lambda item: item[0],
 )
 async def test_an_answer_that_can_be_understood(fault: tuple[str, Fault], case: Case) -> None:
     async with FaultServer(fault[1]) as server, client(server.url, retry=ONCE) as brex:
-        assert (await case.call(brex._engine, None)).id == "int_1"
+        assert case.sum_up(await case.call(brex._engine, None)) == case.expected
 
 
 async def test_unknown_values_stay_readable() -> None:

@@ -102,6 +102,8 @@ class OpenIntEnum(IntEnum):
 
 if TYPE_CHECKING:
     from typing import Union as OneOf
+
+    WholeNumber = int
 else:
 
     class _AnyInstance(type):
@@ -113,6 +115,9 @@ else:
 
         def __class_getitem__(cls, kinds: tuple[Any, ...]) -> GenericAlias:
             return GenericAlias(cls, kinds)
+
+    class WholeNumber(metaclass=_AnyInstance):
+        """An int that may come as 7.0 or "7". msgspec's own way to take those also takes a number for a date."""
 
 
 class Model(msgspec.Struct, dict=True):
@@ -155,6 +160,15 @@ def _exact(literal: str) -> Decimal | str:
 
 
 _untyped = msgspec.json.Decoder(float_hook=_exact)
+_text_or_number = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][-+.eE0-9]*')
+
+
+def _quote_long_integer(found: "re.Match[bytes]") -> bytes:
+    """Python reads no integer of more than 4,300 digits (a Decimal has any number of them): it stays text."""
+    long = len(found[0]) > 4300 and found[0].lstrip(b"-").isdigit()
+    return b'"%s"' % found[0] if long else found[0]
+
+
 # Of msgspec's messages only that of a wrong constant shows what was found.
 _found_value = re.compile(r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)")
 
@@ -194,12 +208,16 @@ def read_answer(kind: Any, response: httpx.Response) -> Any:
 @lru_cache(maxsize=None)
 def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     """The decoder behind `decode`, for those who want its speed. It leaves out the unknown properties, and whether a number is finite."""
-    return msgspec.json.Decoder(kind, strict=False, dec_hook=_read_one_of, float_hook=_exact)
+    return msgspec.json.Decoder(kind, dec_hook=_read_other, float_hook=_exact)
 
 
 def keep_unknown(value: Any, content: bytes) -> None:
     """Add to a model, and to the models in it, the unknown properties that `decoder` left out of this content."""
-    _keep_unknown(value, _untyped.decode(content))
+    try:
+        source = _untyped.decode(content)
+    except msgspec.ValidationError:
+        source = _untyped.decode(_text_or_number.sub(_quote_long_integer, content))
+    _keep_unknown(value, source)
 
 
 def to_builtins(value: Any) -> Any:
@@ -256,6 +274,23 @@ def _keep_unknown(value: Any, source: Any) -> None:
         _finite(value)
 
 
+_digits = re.compile("-?[0-9]{1,20}")
+_json_kinds = {bool: "bool", Decimal: "float", str: "str", list: "array", dict: "object", type(None): "null"}
+
+
+def _read_other(kind: Any, source: Any) -> Any:
+    return _read_whole_number(source) if kind is WholeNumber else _read_one_of(kind, source)
+
+
+def _read_whole_number(source: Any) -> int:
+    if type(source) is int:
+        return source
+    number = Decimal(source) if isinstance(source, str) and _digits.fullmatch(source) else source
+    if isinstance(number, Decimal) and number.adjusted() < 20 and number == number.to_integral_value():
+        return int(number)
+    raise ValueError(f"Expected `int`, got `{_json_kinds[type(source)]}`")
+
+
 def _read_one_of(kind: Any, source: Any) -> Any:
     """Read the first choice that fits and knows everything in it, or else the one that knows the most."""
     content = encode(source)
@@ -293,6 +328,7 @@ __all__ = [
     "RequestFiles",
     "Response",
     "Unset",
+    "WholeNumber",
     "decode",
     "decoder",
     "encode",

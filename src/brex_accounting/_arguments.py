@@ -99,13 +99,15 @@ def check_moment(value: object, name: str) -> datetime:
             moment = None
     if not isinstance(moment, datetime):
         refuse(f"{name} must be a datetime, or ISO 8601 text such as 2025-11-01T00:00:00Z.")
-    if moment.utcoffset() is None:
-        refuse(f"{name} has no UTC offset: pass an aware datetime, or add Z or an offset such as +01:00.")
     try:
-        return moment.astimezone(UTC)
+        if moment.utcoffset() is not None:
+            return moment.astimezone(UTC)
+        wrong = "has no UTC offset: pass an aware datetime, or add Z or an offset such as +01:00"
     except OverflowError:
-        pass
-    return refuse(f"{name} is outside the years 1 to 9999 in UTC.")
+        wrong = "is outside the years 1 to 9999 in UTC"
+    except (ValueError, TypeError, NotImplementedError):
+        wrong = "has a tzinfo that tells no offset"
+    return refuse(f"{name} {wrong}.")
 
 
 def check_token(value: object, name: str) -> str:

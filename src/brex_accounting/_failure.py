@@ -26,6 +26,10 @@ _ADVICE: dict[type[errors.BrexError], str] = {
     errors.RateLimitedError: "wait a minute, or as long as retry_after says, then repeat the call",
     errors.ServerError: "repeat the call later",
 }
+_UNREADABLE_RECORD = {
+    "queryAccountingRecords": "pass on_invalid to iterate or pages to go on without such records",
+    "getAccountingRecord": "look at the record in Brex, or for a newer version of this package",
+}
 _DEFAULT_ADVICE = "look at status, error_code and details"
 _MAY_CHANGE = (errors.RateLimitedError, errors.ConflictError)
 """Refusals that the same request may not get the next time."""
@@ -60,7 +64,7 @@ def _next_step(
     blocking = printable(verdict.attributes.get("existing_integration_id") or "") or "the active integration"
     advice = _ADVICE.get(kind, _DEFAULT_ADVICE).format(existing_integration_id=blocking)
     if verdict.attributes.get("record_id"):
-        advice = "pass on_invalid to iterate or pages to go on without such records"
+        advice = _UNREADABLE_RECORD.get(operation.name, advice)
     if outcome is Outcome.NOT_APPLIED:
         return advice[0].upper() + advice[1:] if operation.safe else f"It changed nothing: {advice}"
     definite = issubclass(kind, errors.APIError) and kind not in _MAY_CHANGE and not verdict.doubt

@@ -72,6 +72,7 @@ class Walk(Generic[P]):
         self._next = self._after(request, page)
         if isinstance(self._next, tuple):
             self._ahead = asyncio.create_task(self._fetch(*self._next))
+            self._ahead.add_done_callback(_see)  # or asyncio complains where nobody asks for it any more
             for _ in range(HEAD_START):
                 await asyncio.sleep(0)
         return page
@@ -81,8 +82,6 @@ class Walk(Generic[P]):
         if ahead is not None:
             ahead.cancel()
             await asyncio.wait([ahead])
-            if not ahead.cancelled():
-                ahead.exception()  # seen, though nobody asks for it any more
 
     @property
     def ends(self) -> bool:
@@ -102,6 +101,11 @@ class Walk(Generic[P]):
         if cursor is not None:
             self._seen.add(request, cursor)
         return request, cursor
+
+
+def _see(ahead: asyncio.Task[Any]) -> None:
+    if not ahead.cancelled():
+        ahead.exception()
 
 
 def _astray(what: str) -> InvalidResponseError:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 
 from brex_accounting_api.models import ExportResultsResponse
 from brex_accounting_api.models import Integration as WireIntegration
-from brex_accounting_api.types import decode, decoder
+from brex_accounting_api.types import WholeNumber, decode, decoder
 
 from ._answers import printable
-from .models import AccountingRecord, Integration, InvalidRecord, RecordPage, ReviewStatus
+from ._items import set_items_apart
+from .models import AccountingRecord, Integration, InvalidRecord, Money, RecordPage, ReviewStatus
 
 T = TypeVar("T")
 
 
 class UnreadableRecordError(ValueError):
-    """A page holds a record that cannot be understood."""
+    """An answer holds a record that cannot be understood."""
 
     def __init__(self, record: InvalidRecord) -> None:
         super().__init__(f"the record {printable(record.record_id or 'without a readable id')}: {record.reason}")
@@ -46,7 +47,7 @@ class _Page(msgspec.Struct):
 
     items: list[msgspec.Raw]
     has_next_page: bool
-    total_count: int | None = None
+    total_count: WholeNumber | None = None
     next_cursor: str | None = None
 
 
@@ -87,28 +88,31 @@ def read_integration(body: bytes) -> Integration:
 
 
 def read_record(body: bytes) -> AccountingRecord:
-    """Read a record in one pass; what the model does not know stays in the source until somebody asks for it."""
-    body.decode()  # what the decoder passes over has to be text too
-    record = _read(AccountingRecord, body)
-    if not all(amount.is_finite() for amount in _amounts(record)):
-        message = "JSON has no number that is infinite or not a number"
-        raise ValueError(message)
-    record.__dict__["source"] = body
-    return record
+    """Read an answer that is a record."""
+    try:
+        return _read_record(body)
+    except ValueError as error:
+        record = InvalidRecord(_record_id(body), str(error), body)
+    if record.record_id is None:
+        raise ValueError(record.reason)
+    raise UnreadableRecordError(record)
 
 
 def read_lenient_page(body: bytes) -> ReadPage:
     """Read a page, and set the records apart that cannot be understood."""
-    wire = _read(_Page, body)
+    wire = _read_wire_page(body)
     items, invalid = [], []
     for raw in wire.items:
         source = bytes(raw)
         try:
-            items.append(read_record(source))
+            items.append(_read_record(source))
         except ValueError as error:
             invalid.append(InvalidRecord(_record_id(source), str(error), source))
     page = RecordPage(
-        items=items, next_cursor=wire.next_cursor, has_next_page=wire.has_next_page, total_count=wire.total_count
+        items=items,
+        next_cursor=(wire.next_cursor or None) if wire.has_next_page else None,
+        has_next_page=wire.has_next_page,
+        total_count=wire.total_count,
     )
     return ReadPage(page, invalid)
 
@@ -123,7 +127,15 @@ def read_page(body: bytes) -> ReadPage:
 
 def read_status_page(body: bytes) -> StatusPage:
     """Read a page for how far its records are."""
-    return _read(StatusPage, body)
+    try:
+        return _read(StatusPage, body)
+    except ValueError as error:
+        reason = str(error)
+    try:
+        return msgspec.convert(_loosely(body), StatusPage)
+    except ValueError:
+        pass
+    raise ValueError(reason)
 
 
 def read_updated_ids(body: bytes) -> tuple[str, ...]:
@@ -143,18 +155,52 @@ def _read(kind: Callable[..., T], body: bytes) -> T:
     return again
 
 
-def _amounts(record: AccountingRecord) -> Iterator[Decimal]:
-    yield record.amount.amount
-    if record.original_amount is not None:
-        yield record.original_amount.amount
-    for line in record.line_items:
-        yield line.amount.amount
-        if line.original_amount is not None:
-            yield line.original_amount.amount
+def _read_wire_page(body: bytes) -> _Page:
+    try:
+        return _read(_Page, body)
+    except ValueError:
+        apart = set_items_apart(body)
+        if apart is None:
+            raise
+    items, rest = apart
+    return msgspec.structs.replace(_read(_Page, rest), items=[msgspec.Raw(item) for item in items])
+
+
+def _read_record(body: bytes) -> AccountingRecord:
+    """Read a record in one pass; what the model does not know stays in the source until somebody asks for it."""
+    body.decode()  # what the decoder passes over has to be text too
+    record = _read(AccountingRecord, body)
+    for line, name, money in _sums(record):
+        if money is not None and not money.amount.is_finite():
+            place = name if line is None else f"line_items[{line}].{name}"
+            message = f"JSON has no number that is infinite or not a number - at `$.{place}.amount`"
+            raise ValueError(message)
+    record.__dict__["_source"] = body
+    return record
+
+
+def _sums(record: AccountingRecord) -> Iterator[tuple[int | None, str, Money | None]]:
+    """Return each sum with its place: the number of its line, and its name."""
+    yield None, "amount", record.amount
+    yield None, "original_amount", record.original_amount
+    for n, line in enumerate(record.line_items):
+        yield n, "amount", line.amount
+        yield n, "original_amount", line.original_amount
 
 
 def _record_id(source: bytes) -> str | None:
     try:
         return _read(_Identified, source).id
     except ValueError:
+        pass
+    document = _loosely(source)
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _loosely(source: bytes) -> object:
+    """Read JSON that may hold half a surrogate pair in some text: json takes it, msgspec does not."""
+    try:
+        return json.loads(source)
+    except (ValueError, RecursionError):
         return None

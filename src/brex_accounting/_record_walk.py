@@ -44,7 +44,7 @@ class RecordWalk:
         self._start = None if cursor is None else check_text(cursor, "cursor")
         if self._start is not None and len(self._parts) > 1:
             refuse("cursor leads on within one request, and these ids take several: leave cursor out.")
-        if on_invalid is not None and (not callable(on_invalid) or inspect.iscoroutinefunction(on_invalid)):
+        if on_invalid is not None and (not callable(on_invalid) or _is_async(on_invalid)):
             refuse("on_invalid must be an ordinary function, for it is not awaited.")
         self._on_invalid = on_invalid
         self._operation = QUERY if on_invalid is None else LENIENT_QUERY
@@ -69,3 +69,11 @@ class RecordWalk:
 
     async def _fetch(self, part: int, cursor: str | None) -> ReadPage:
         return await self._engine.call(self._operation, self._query.request(self._parts[part], cursor))
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    return any(
+        kind(each)
+        for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - the method of an object that is called
+    )

@@ -90,7 +90,10 @@ class AccountingRecord(AccountingRecordDetailed, kw_only=True):
 
     @property
     def is_balanced(self) -> bool:
-        """Whether debits equal credits, exactly and in each currency. Without balancing lines (`single_entry`): no."""
+        """Whether debits equal credits, exactly and in each currency. Without balancing lines (`single_entry`): no.
+
+        A line whose type this version does not know counts on neither side.
+        """
         sums: defaultdict[str, Decimal] = defaultdict(Decimal)
         try:
             for line in self.line_items:
@@ -107,9 +110,10 @@ class AccountingRecord(AccountingRecordDetailed, kw_only=True):
 
         Those further in are in `additional_properties` of the money, line item, … once this one has been read.
         """
-        source = self.__dict__.pop("source", None)
+        source = self.__dict__.get("_source")
         if source is not None:
             keep_unknown(self, source)
+            del self.__dict__["_source"]
         return super().additional_properties
 
     @property

@@ -6,11 +6,12 @@ import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import httpx
 
-from brex_accounting import Attempt, BrexError, RateLimit, RetryPolicy, UserToken
+from brex_accounting import Attempt, BrexError, ExportSucceeded, RateLimit, RetryPolicy, UserToken
 from brex_accounting._arguments import check_token
 from brex_accounting._call import Engine, Shared
 from brex_accounting._limits import RateLimiter
@@ -20,6 +21,7 @@ from brex_accounting._retry import RetryQuota
 from brex_accounting._verdict import Operation
 from brex_accounting.auth import Authorizer
 from brex_accounting.integrations import Integrations
+from brex_accounting.records import Records
 from tests.support.virtual_time import now, virtual_clock
 
 TOKEN = check_token("bxt_canary/8f3a+Zq=", "The token")
@@ -31,6 +33,21 @@ INTEGRATION = {
     "status": "ACTIVE",
     "created_at": "2025-08-15T10:00:00Z",
 }
+EVERYTHING = INTEGRATION | {
+    "amount": {"amount": 1.10, "currency": "USD"},
+    "type": "CARD_EXPENSE_POST",
+    "review_status": "READY_FOR_EXPORT",
+    "source_type": "CARD",
+    **dict.fromkeys(("erp_posting_date", "updated_at", "posted_at"), "2025-08-15T10:00:00Z"),
+    "version": 1,
+    "line_items": [],
+    "items": [],
+    "has_next_page": False,
+    "updated_accounting_record_ids": ["int_1"],
+}
+"""A success of all operations but one: an integration, a page and a list of ids at once."""
+A_RECORD = EVERYTHING | {"vendor": None}
+"""A success of that one: the vendor of a record is not one of an integration."""
 READ = Operation("getThing", read_integration, safe=True)
 
 # -- operations --------------------------------------------------------------------------------------------------------
@@ -43,6 +60,9 @@ class Case:
     operation: str
     call: Callable[[Engine, str | None], Awaitable[Any]]
     safe: bool = False
+    expected: Any = "int_1"
+    """What the success amounts to."""
+    sum_up: Callable[[Any], Any] = attrgetter("id")
 
     def __str__(self) -> str:
         return self.operation
@@ -52,9 +72,18 @@ CASES = [
     Case("createIntegration", lambda e, key: Integrations(e).create("ERP_A", "acct-42", idempotency_key=key)),
     Case("disconnectIntegration", lambda e, key: Integrations(e).disconnect("int_1", idempotency_key=key)),
     Case("reactivateIntegration", lambda e, key: Integrations(e).reactivate("int_1", idempotency_key=key)),
+    Case(
+        "reportAccountingExportResults",
+        lambda e, key: Records(e).report([ExportSucceeded("int_1")], idempotency_key=key),
+        sum_up=itemgetter(0),
+    ),
+    Case("getAccountingRecord", lambda e, _key: Records(e).get("int_1"), safe=True),
+    Case(
+        "queryAccountingRecords", lambda e, _key: Records(e).query(), safe=True, expected=[], sum_up=attrgetter("items")
+    ),
     Case("getThing", lambda e, _key: e.call(READ, {"method": "get", "url": "/v3/thing"}), safe=True),
 ]
-CREATE, DISCONNECT, REACTIVATE, GET = CASES
+CREATE, DISCONNECT, REACTIVATE, *_, GET = CASES
 
 # -- what a server may do ----------------------------------------------------------------------------------------------
 
@@ -81,13 +110,16 @@ def answer(
     status: int = 200, body: bytes | Mapping[str, Any] | None = None, after: float = 0.0, **headers: str | None
 ) -> Step:
     """Answer after some seconds: JSON where nothing else is said."""
-    content = body if isinstance(body, bytes) else json.dumps(INTEGRATION if body is None else body).encode()
+    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     named = {"content_type": "application/json"} | headers
     lines = [(name.replace("_", "-"), value) for name, value in named.items() if value is not None]
 
-    async def step(_request: httpx.Request) -> httpx.Response:
+    async def step(request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(after)
-        return httpx.Response(status, headers=lines, stream=Stream(content))
+        success = A_RECORD if request.url.path.startswith("/v3/accounting/records/int_1") else EVERYTHING
+        return httpx.Response(
+            status, headers=lines, stream=Stream(json.dumps(success).encode() if content is None else content)
+        )
 
     return step
 

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.support.calls import INTEGRATION
+from tests.support.calls import EVERYTHING
 
 Fault = Callable[["Request"], Awaitable[None]]
-JSON = json.dumps(INTEGRATION).encode()
+JSON = json.dumps(EVERYTHING).encode()
 
 
 @dataclass

@@ -3,7 +3,7 @@ from __future__ import annotations
 from ..models.record_type import RecordType
 from ..models.review_status import ReviewStatus
 from ..models.source_type import SourceType
-from ..types import AwareDatetime, Model
+from ..types import AwareDatetime, Model, WholeNumber
 
 
 class AccountingRecordDetailed(Model, kw_only=True):
@@ -37,7 +37,7 @@ class AccountingRecordDetailed(Model, kw_only=True):
     source_type: SourceType
     erp_posting_date: AwareDatetime
     updated_at: AwareDatetime
-    version: int
+    version: WholeNumber
     posted_at: AwareDatetime
     line_items: list[LineItem]
     original_amount: Money | None = None

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ..types import Model
+from ..types import Model, WholeNumber
 
 
 class AccountingRecordsResponse(Model, kw_only=True):
@@ -15,7 +15,7 @@ class AccountingRecordsResponse(Model, kw_only=True):
 
     items: list[AccountingRecordDetailed]
     has_next_page: bool
-    total_count: int | None = None
+    total_count: WholeNumber | None = None
     next_cursor: str | None = None
 
 
