@@ -28,6 +28,7 @@ from brex_accounting import (
     UnprocessableError,
     VendorAccountMismatchError,
 )
+from brex_accounting._answers import Answer
 
 HTML = b"<html>\r\n<head><title>Oops</title></head>\r\n</html>"
 
@@ -266,3 +267,8 @@ async def test_what_can(status: int, content_type: str | None) -> None:
         b'{"id":"int_1","vendor":"A","vendor_account_id":"a","status":"DISABLED","created_at":"2025-08-15T10:00:00Z"}'
     )
     assert (await disconnect(httpx.Response(status, content=body, headers=headers))).id == "int_1"
+
+
+def test_a_word_that_is_too_short_for_a_secret_stays() -> None:
+    answer = Answer(404, {"x": "test"}, b'{"ids": ["accr_test_1"]}')
+    assert answer.without("test") == answer

@@ -464,6 +464,7 @@ class Tokens:
         self._tokens = list(tokens or (TOKEN,))
         self._renews = renews
         self.rejections: list[str] = []
+        self.acceptances: list[str] = []
 
     async def token(self) -> str:
         token = self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0]
@@ -472,6 +473,9 @@ class Tokens:
     async def rejected(self, token: str) -> bool:
         self.rejections.append(token)
         return bool(await self._do(self._renews))
+
+    def accepted(self, token: str) -> None:
+        self.acceptances.append(token)
 
     async def aclose(self) -> None:
         pass

@@ -728,3 +728,15 @@ def test_event_loops_one_after_the_other(body: tuple[str, str], transport: str) 
                 assert server.most <= 20
 
         runner.run(main())
+
+
+async def test_an_answer_is_let_go_of_without_the_garbage_collector() -> None:
+    async with FaultServer() as server, BrexAccounting(TOKEN, base_url=server.url) as brex:
+        await brex.integrations.create("ERP_A", "acct-42")
+        gc.collect()
+        gc.disable()
+        try:
+            await brex.integrations.create("ERP_A", "acct-42")
+            assert not [each for each in gc.get_objects() if type(each) in {httpx.Request, httpx.Response}]
+        finally:
+            gc.enable()

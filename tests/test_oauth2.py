@@ -307,9 +307,22 @@ async def test_a_refused_token_is_replaced_once_for_all(world: World) -> None:
     client = world.client()
     await create(client)
     world.server.expire_access_tokens()
-    world.ahead += 61
     await asyncio.gather(*(create(client) for _ in range(50)))
     assert (world.posts, world.server.reuse_events) == (2, 0)
+
+
+async def test_a_token_that_was_good_is_replaced_once_in_a_while(world: World) -> None:
+    client = world.client()
+    await create(client)
+    for posts in (2, 3):
+        world.server.expire_access_tokens()
+        await create(client)
+        world.server.expire_access_tokens()
+        for _ in range(100):
+            with pytest.raises(UnauthorizedError):
+                await create(client)
+        assert world.posts == posts
+        world.ahead += 61
 
 
 async def test_a_fresh_token_that_is_refused_is_not_replaced(world: World) -> None:

@@ -369,7 +369,12 @@ def test_how_far_records_are_is_read_beside_what_cannot_be(wrong: bytes) -> None
     assert [each.id for each in read_status_page(body).items] == ["accr_1", "accr_2"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", page({"id": 5}), page({"id": "a"}), page(record())[:-1]])
+def test_a_status_page_passes_over_what_has_no_status() -> None:
+    read = read_status_page(page({"id": 5}, {"id": "a"}, None, {"id": "accr_1", "review_status": "EXPORTED"}))
+    assert [each.id for each in read.items] == ["accr_1"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", page(record())[:-1]])
 def test_what_is_no_status_page(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"truncated|missing required field|Expected") as caught:
         read_status_page(body)

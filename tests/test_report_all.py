@@ -346,12 +346,40 @@ async def test_failures_that_were_applied_can_be_known_only_from_their_answer(ho
     books.faults[REPORT] = [books.then(reset)]
     results = [*successes(books.ids[:1]), *failures(books.ids[1:])]
     outcomes, rig = await report_all(books, results)
-    assert statuses(outcomes) == ["reported" if honored else "already_exported", expected, expected]
-    assert [request.method for request in rig.requests] == [REPORT, LOOK, REPORT]
+    assert statuses(outcomes) == ["already_exported", expected, expected]
+    assert [request.method for request in rig.requests][:3] == [REPORT, LOOK, REPORT]
     assert rig.keys[0] == rig.keys[2]
+    assert rig.requests[0].content == rig.requests[2].content
     if not honored:
         assert isinstance(outcomes[1].error, ConnectionFailedError)
         assert "REVIEW" in (outcomes[1].message or "")
+
+
+async def test_nothing_is_sent_after_a_repetition_in_doubt_before_the_records_were_queried() -> None:
+    books = Books(3)
+    books.faults[REPORT] = [books.then(reset), reset, UNAVAILABLE]
+    outcomes, rig = await report_all(books, failures(books.ids))
+    assert statuses(outcomes) == ["reported"] * 3
+    assert [request.method for request in rig.requests] == [REPORT, LOOK] * 3 + [REPORT]
+    assert len(set(rig.keys[::2])) == 1
+
+
+async def test_a_repetition_is_an_attempt_like_any_other() -> None:
+    books = Books(3)
+    books.faults[REPORT] = [books.then(reset), reset, reset]
+    outcomes, rig = await report_all(books, failures(books.ids), retry=RetryPolicy(max_attempts=2))
+    assert statuses(outcomes) == ["unknown"] * 3
+    assert [request.method for request in rig.requests] == [REPORT, LOOK] * 2
+
+
+@pytest.mark.parametrize("refusal", [FORBIDDEN, refuse(400), THROTTLED])
+async def test_what_is_unknown_carries_the_error_that_left_it_in_doubt(refusal: Step) -> None:
+    books = Books(2)
+    books.faults[REPORT] = [UNAVAILABLE, *[refusal] * 10]
+    outcomes, _rig = await report_all(books, successes(books.ids))
+    assert statuses(outcomes) == ["unknown"] * 2
+    assert isinstance(outcomes[0].error, ServerError)
+    assert outcomes[0].error.outcome is Outcome.UNKNOWN
 
 
 async def test_what_is_ready_after_a_doubt_goes_out_with_a_key_of_its_own_when_the_rest_is_gone() -> None:

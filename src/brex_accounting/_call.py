@@ -163,6 +163,7 @@ class Engine:
             wait = 0.0 if replay else self._wait_before_retry(call, verdict)
             self._tell(call, tried.verdict, tried.seconds, wait)
             if verdict.error is None:
+                self.shared.auth.accepted(tried.token)
                 self.shared.quota.give_back(call.cost or RetryQuota.CLEAN_SUCCESS)
             if wait is None:
                 return verdict

@@ -15,7 +15,7 @@ class Clock:
     """What the engine knows of time: seconds, all of them."""
 
     monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = lambda: time.time()  # noqa: PLW0108 - looked up at each call: callers freeze it in tests
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     uniform: Callable[[float, float], float] = random.uniform
 

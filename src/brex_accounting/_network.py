@@ -200,6 +200,7 @@ class Network:
         finally:
             if exchange.half_open is not None:
                 slot.home.close(exchange.half_open)
+            exchange.forget()
         slot.broken = answer.too_large or answer.defect is not None
         return answer
 
@@ -230,6 +231,10 @@ class _Exchange:
         elif event.endswith("send_request_headers.started"):
             self.half_open = None
             self._sent = self._sent or info["request"].method != b"CONNECT"
+
+    def forget(self) -> None:
+        """Let go of the answer, which leads back here by its request's trace: a circle would keep its body for long."""
+        self._response = None
 
     async def run(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
         self._handed_over = True

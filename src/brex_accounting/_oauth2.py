@@ -102,7 +102,8 @@ class OAuth2:
         self._known: StoredToken | None = None
         self._needed_at = self._early_at = self._ends_at = -inf
         self._early_pause = PAUSE
-        self._renewed_at = -inf
+        self._renewed_at = self._replaced_at = -inf
+        self._good = ""
         self._task: _Refresh | None = None
 
     def __repr__(self) -> str:
@@ -128,12 +129,19 @@ class OAuth2:
     async def rejected(self, token: str) -> bool:
         """Learn of a 401; say whether there is another token. Raises TokenRefreshError."""
         if self._access_token() == token:
-            if self._clock.monotonic() < self._renewed_at + PAUSE:
+            now = self._clock.monotonic()
+            never_good = now < self._renewed_at + PAUSE and token != self._good
+            if never_good or now < self._replaced_at + PAUSE:
                 return False
             error = await self._renewed(self._known)
             if error is not None and self._access_token() == token:
                 raise error
+            self._replaced_at = self._clock.monotonic()
         return self._access_token() != token
+
+    def accepted(self, token: str) -> None:
+        """Learn that the API took this token: a 401 to it then tells of its end, not of a permission that it lacks."""
+        self._good = token
 
     async def aclose(self) -> None:
         """Wait for a refresh that is under way, and try once more to save what could not be saved."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -63,7 +64,7 @@ class RecordStatus(msgspec.Struct):
 
 
 class StatusPage(msgspec.Struct):
-    """A page of no more than that, which no other field of a record can make unreadable."""
+    """A page of no more than that: of the records whose status can be read, whatever else they hold."""
 
     items: list[RecordStatus]
     has_next_page: bool
@@ -127,15 +128,9 @@ def read_page(body: bytes) -> ReadPage:
 
 def read_status_page(body: bytes) -> StatusPage:
     """Read a page for how far its records are."""
-    try:
-        return _read(StatusPage, body)
-    except ValueError as error:
-        reason = str(error)
-    try:
-        return msgspec.convert(_loosely(body), StatusPage)
-    except ValueError:
-        pass
-    raise ValueError(reason)
+    wire = _read_wire_page(body)
+    statuses = (_read_status(bytes(raw)) for raw in wire.items)
+    return StatusPage([each for each in statuses if each is not None], wire.has_next_page, wire.next_cursor)
 
 
 def read_updated_ids(body: bytes) -> tuple[str, ...]:
@@ -186,6 +181,14 @@ def _sums(record: AccountingRecord) -> Iterator[tuple[int | None, str, Money | N
     for n, line in enumerate(record.line_items):
         yield n, "amount", line.amount
         yield n, "original_amount", line.original_amount
+
+
+def _read_status(source: bytes) -> RecordStatus | None:
+    with suppress(ValueError):
+        return _read(RecordStatus, source)
+    with suppress(ValueError):
+        return msgspec.convert(_loosely(source), RecordStatus)
+    return None
 
 
 def _record_id(source: bytes) -> str | None:

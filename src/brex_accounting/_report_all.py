@@ -69,7 +69,9 @@ class _Batch:
         self._pauses = 0
         self._sent: list[ExportResult] = []
         self._key = ""
+        self._repeat = False
         self._error: BrexError | None = None
+        self._doubt: BrexError | None = None
 
     async def run(self) -> None:
         """Bring every result to its outcome."""
@@ -88,11 +90,19 @@ class _Batch:
     async def _send(self) -> BrexError | None:
         """Send what is pending, once; return what stood in the way."""
         results = list(self._pending.values())
-        if results != self._sent:  # else it is the same request as before, and has the same key
+        if results != self._sent and not self._repeat:
             self._sent, self._key = results, check_idempotency_key(None)
-        error = await self._post()
-        if error is not None or not self._pending:
+        request = report_request(self._sent)
+        try:
+            taken = await self._engine.call(REPORT_ONCE, request, idempotency_key=self._key, deadline=self._deadline)
+        except BrexError as error:
             return error
+        finally:
+            self._repeat = False
+        for record_id in self._pending.keys() & set(taken):
+            self._end(record_id, "reported")
+        if not self._pending:
+            return None
         return InvalidResponseError(
             f"{REPORT.name}: the answer passes over some of the records.",
             outcome=Outcome.UNKNOWN,
@@ -101,20 +111,11 @@ class _Batch:
             idempotency_key=self._key,
         )
 
-    async def _post(self) -> BrexError | None:
-        request = report_request(self._sent)
-        try:
-            taken = await self._engine.call(REPORT_ONCE, request, idempotency_key=self._key, deadline=self._deadline)
-        except BrexError as error:
-            return error
-        for record_id in self._pending.keys() & set(taken):
-            self._end(record_id, "reported")
-        return None
-
     def _take_out(self, error: BrexError) -> bool:
         """Take out what the API refused by name; tell whether the rest may be sent."""
         named = [each for each in getattr(error, "record_ids", ()) if each in self._pending]
         if error.outcome is Outcome.UNKNOWN:
+            self._doubt = error
             self._in_doubt.update(self._pending)
             self._unsettled.update(self._pending)
         elif isinstance(error, NotFoundError) and named:
@@ -141,12 +142,8 @@ class _Batch:
                 return False
             go_on = await self._pause()
         left = len(self._pending)
-        lost = any(self._may_be_our_failure(each, statuses.get(each)) for each in self._unsettled)
-        if lost and go_on and not refused:
-            # Only the answer can tell. Where keys are honoured it comes again; elsewhere this is refused as a whole.
-            await self._post()
-        for record_id in self._unsettled & self._pending.keys():
-            self._compare(record_id, statuses.get(record_id))
+        for record_id in self._unsettled:
+            self._compare(record_id, statuses.get(record_id), repeatable=go_on and not refused)
         self._unsettled.clear()
         if refused and len(self._pending) == left:  # the API contradicts itself, or changes right now
             return await self._pause()
@@ -175,30 +172,32 @@ class _Batch:
             await walk.close()
         return statuses
 
-    def _compare(self, record_id: str, status: ReviewStatus | None) -> None:
+    def _compare(self, record_id: str, status: ReviewStatus | None, *, repeatable: bool) -> None:
         """End a result if how far its record is tells what became of it."""
+        failed = isinstance(self._pending[record_id], ExportFailed)
         if status is None:
             if isinstance(self._error, NotFoundError):
                 self._end(record_id, "not_found", "There is no such record.", self._error)
-        elif status == ReviewStatus.EXPORTED and isinstance(self._pending[record_id], ExportSucceeded):
+        elif status == ReviewStatus.EXPORTED and not failed:
             lost = record_id in self._in_doubt
             by = "by this call, whose answer was lost, or before it" if lost else "before this call"
             self._end(record_id, "already_exported", f"It was exported {by}.")
-        elif self._may_be_our_failure(record_id, status):
-            text = f"It is {status}, not READY_FOR_EXPORT: maybe by this report, whose answer was lost."
-            self._end(record_id, "unknown", text, self._error)
-        elif status != ReviewStatus.READY_FOR_EXPORT:
+        elif status == ReviewStatus.READY_FOR_EXPORT:
+            pass
+        elif not failed or record_id not in self._in_doubt:
             self._end(record_id, "not_ready", f"It is {status}, not READY_FOR_EXPORT.", self._error)
-
-    def _may_be_our_failure(self, record_id: str, status: ReviewStatus | None) -> bool:
-        """Whether a record has left READY_FOR_EXPORT for what may have been our report that its export failed."""
-        left = status not in {None, ReviewStatus.READY_FOR_EXPORT}
-        return left and record_id in self._in_doubt and isinstance(self._pending[record_id], ExportFailed)
+        elif repeatable:
+            # Maybe this was our report, and only its answer can tell. Where keys are honoured, the very same request
+            # brings it once more; elsewhere it is refused as a whole.
+            self._repeat = True
+        else:
+            text = f"It is {status}, not READY_FOR_EXPORT: maybe by this report, whose answer was lost."
+            self._end(record_id, "unknown", text, self._doubt)
 
     def _give_up(self, record_id: str) -> None:
         if record_id in self._in_doubt:
             text = "No answer told whether it was taken: look at the record, or report it again."
-            self._end(record_id, "unknown", text, self._error)
+            self._end(record_id, "unknown", text, self._doubt)
         elif record_id in self._unsettled and isinstance(self._pending[record_id], ExportSucceeded):
             text = "The API did not take it, and no answer told whether the record is EXPORTED already: look at it."
             self._end(record_id, "unknown", text, self._error)

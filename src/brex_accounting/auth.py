@@ -20,6 +20,10 @@ class Authorizer(Protocol):
         """Learn that the API answered 401 to this token; say whether to replay the request with a new one."""
         ...
 
+    def accepted(self, token: str) -> None:
+        """Learn that the API took this token."""
+        ...
+
     async def aclose(self) -> None:
         """Bring what is under way to its end."""
         ...
@@ -46,6 +50,9 @@ class UserToken:
     async def rejected(self, token: str) -> bool:  # noqa: ARG002 - it is the only one
         """There is no other token to try."""
         return False
+
+    def accepted(self, token: str) -> None:
+        """There is nothing to learn from that."""
 
     async def aclose(self) -> None:
         """Nothing is under way."""

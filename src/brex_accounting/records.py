@@ -204,8 +204,8 @@ class Records:
         again. After an attempt in doubt the records are queried before anything is sent again, so that nothing is
         reported twice. Nothing is raised for what the API or the network do: look at each outcome's `status`.
 
-        Cancelling it tells nothing about what was reported: repeat it with the same results, and what had been exported
-        comes out as ``already_exported``.
+        Cancelling it tells nothing about what was reported: repeat it with the same results. Successes that had been
+        taken then come out as ``already_exported``, failures as ``not_ready``.
 
         Args:
             results: No record twice.
