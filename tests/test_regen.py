@@ -499,11 +499,10 @@ REFUSED_OVERLAYS = {
 
 CORRECT_EACH = """
 import json, runpy, sys
-script, *folders = sys.argv[1:]
-for folder in folders:
-    sys.argv = [script, f"{folder}/description", f"{folder}/overlay.yaml", f"{folder}/corrected.json"]
+for folder in sys.argv[1:]:
+    sys.argv[1:] = [f"{folder}/description", f"{folder}/overlay.yaml", f"{folder}/corrected.json"]
     try:
-        runpy.run_path(script, run_name="__main__")
+        runpy.run_module("scripts.correct_description", run_name="__main__")
         print("null")
     except SystemExit as end:
         print(json.dumps(end.code))
@@ -517,9 +516,9 @@ def correct(folder: Path, descriptions: list[str | bytes], overlay: str = "") ->
         case.mkdir(parents=True)
         (case / "description").write_bytes(description if isinstance(description, bytes) else description.encode())
         (case / "overlay.yaml").write_text(overlay, "utf-8")
-    python, script = ROOT / ".venv-generator" / "bin" / "python", ROOT / "scripts" / "correct_description.py"
+    python = ROOT / ".venv-generator" / "bin" / "python"
     done = subprocess.run(
-        [python, "-B", "-c", CORRECT_EACH, script, *cases], check=True, capture_output=True, text=True
+        [python, "-B", "-c", CORRECT_EACH, *cases], check=True, capture_output=True, text=True, cwd=ROOT
     )
     assert done.stderr == ""
     return [json.loads(line) for line in done.stdout.splitlines()]
