@@ -109,7 +109,7 @@ def name_of(action: dict[str, Any], number: int) -> str:
 
 
 def apply(action: dict[str, Any], name: str, document: dict[str, Any]) -> bool:
-    """Apply one action in place; say whether its target matched anything, for oas-patch passes over one that does not."""
+    """Apply one action in place, and say whether it matched anything: oas-patch passes over one that does not."""
     try:
         matches = parse(action["target"]).find(document)
         for match in reversed(matches):  # so that a removal moves nothing that is still to be removed
