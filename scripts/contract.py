@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from scripts.description_changes import Operation, operations
+from scripts.operations import Operation, operations
 from scripts.schemas import PROSE, component
 
 Node = dict[str, Any]

@@ -5,11 +5,11 @@ Pure, and whole: whatever differs is either told, or counted as words, or said t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from scripts.operations import METHODS, Operation, operations
 from scripts.schema_changes import (
     BOTH,
     MISSING,
@@ -25,8 +25,8 @@ from scripts.schema_changes import (
 )
 from scripts.schemas import Document, at, follow, prose, say, without_prose
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 TOLD_OF_OPERATIONS = {"operationId", "parameters", "requestBody", "responses", "security", "tags", "deprecated"}
+TOLD_OF_PATHS = {*METHODS, "parameters"}
 TOLD_OF_DOCUMENTS = {"paths"}
 TOLD_OF_COMPONENTS = {"schemas", "parameters", "requestBodies", "responses", "headers"}
 
@@ -41,61 +41,6 @@ class Changes:
     """How many descriptions, examples and titles differ."""
     rewritten: bool
     """Whether nothing of that changed, but how it is written."""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation, with what it takes from its path and its document."""
-
-    method: str
-    path: str
-    name: str | None
-    parameters: dict[tuple[str, str], Mapping[str, Any]]
-    body: Mapping[str, Any] | None
-    responses: dict[str, Any]
-    security: list[dict[str, list[str]]]
-    raw: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def endpoint(self) -> str:
-        """The method and the path."""
-        return f"{self.method.upper()} {self.path}"
-
-    @property
-    def label(self) -> str:
-        """What to call it."""
-        return self.name or self.endpoint
-
-    @property
-    def shape(self) -> str:
-        """The endpoint, whatever the parameters in it are called."""
-        return re.sub(r"\{[^}]*\}", "{}", self.endpoint)
-
-
-def operations(document: Document) -> list[Operation]:
-    """Find all operations, in their order."""
-    found = []
-    for path, raw_item in document.get("paths", {}).items():
-        item = follow(raw_item, document)
-        if not isinstance(item, Mapping):
-            continue
-        for method in filter(item.__contains__, METHODS):
-            raw = item[method]
-            parameters = [*item.get("parameters", ()), *raw.get("parameters", ())]
-            resolved = [follow(parameter, document) for parameter in parameters]
-            found.append(
-                Operation(
-                    method,
-                    path,
-                    raw.get("operationId"),
-                    {(parameter["in"], parameter["name"]): parameter for parameter in resolved if "name" in parameter},
-                    follow(raw["requestBody"], document) if "requestBody" in raw else None,
-                    {str(status): follow(response, document) for status, response in raw.get("responses", {}).items()},
-                    raw.get("security", document.get("security", [])),
-                    raw,
-                )
-            )
-    return found
 
 
 def changes_between(old: Document, new: Document) -> Changes:
@@ -131,6 +76,11 @@ class _Comparison:
             yield Change(Weight.COMPATIBLE, operation.label, f"the operation is new ({operation.endpoint})")
         for before, after in pairs:
             yield from self._operation(before, after)
+        items, new_items = self.old.get("paths", {}), self.new.get("paths", {})
+        yield from self._rest("paths ", _extensions(items), _extensions(new_items))
+        for path in [path for path in items if path in new_items and path.startswith("/")]:
+            one, other = follow(items[path], self.old), follow(new_items[path], self.new)
+            yield from self._rest(f"{path} ", _without(one, TOLD_OF_PATHS), _without(other, TOLD_OF_PATHS))
 
     def _operation(self, old: Operation, new: Operation) -> Iterator[Change]:
         name = old.label
@@ -150,6 +100,8 @@ class _Comparison:
         yield from self._parameters(name, old, new)
         yield from self._body(name, old.body, new.body)
         yield from self._responses(name, old.responses, new.responses)
+        extensions = [_extensions(operation.raw.get("responses", {})) for operation in (old, new)]
+        yield from self._rest(f"{name} responses ", *extensions)
         yield from self._rest(f"{name} ", _without(old.raw, TOLD_OF_OPERATIONS), _without(new.raw, TOLD_OF_OPERATIONS))
 
     def _parameters(self, name: str, old: Operation, new: Operation) -> Iterator[Change]:
@@ -271,6 +223,10 @@ def _sorted(node: Any) -> Any:
 
 def _without(node: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in keys}
+
+
+def _extensions(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key.startswith("x-")}
 
 
 def _tag(operation: Operation) -> str | None:

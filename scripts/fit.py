@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from scripts.description_changes import Operation, operations
 from scripts.facade import Facade, missing_imports
+from scripts.operations import Operation, operations
 from scripts.schema_changes import component_schemas
 from scripts.schemas import Document, say, shape_of
 
@@ -60,9 +60,9 @@ def _kind(schema: Any, document: Document) -> str:
 class Fit:
     """The facade held against a description."""
 
-    def __init__(self, root: Path, document: Document, package: Path) -> None:
-        self.facade = Facade(root / "src" / "brex_accounting")
-        self.table = yaml.safe_load((root / TABLE).read_text("utf-8"))
+    def __init__(self, facade: Facade, table: Mapping[str, Any], document: Document, package: Path) -> None:
+        self.facade = facade
+        self.table = table
         self.document = document
         self.package = package
         self.described = {operation.label: operation for operation in operations(document)}
@@ -76,6 +76,17 @@ class Fit:
     def not_listed(self) -> list[str]:
         """Those of them that relied_on.yaml does not list."""
         return [label for label in self.not_covered if label not in (self.table["not_covered"] or ())]
+
+    @property
+    def newly_required(self) -> list[str]:
+        """The properties that answers must have now, and that the facade does not know."""
+        schemas = component_schemas(self.document)
+        return [
+            f"{name}.{property_}"
+            for name, needs in self.table["read"].items()
+            for property_ in sorted(shape_of(schemas.get(name, {}), self.document, expand=True).required)
+            if property_ not in needs["properties"]
+        ]
 
     def misfits(self) -> list[str]:
         """Say where the facade does not fit, in a sentence each."""
@@ -156,8 +167,8 @@ class Fit:
         unknown = [property_ for property_ in shape.properties if property_ not in needs]
         for property_, (line, where) in needs.items():
             if property_ not in shape.properties:
-                renamed = f" (removed, or renamed: new there {_are(unknown)})" if unknown else ""
-                yield f"{name}.{property_} is gone{renamed}, {where}."
+                renamed = f"removed, or renamed: new there {_are(unknown)}" if unknown else "removed or renamed"
+                yield f"{name}.{property_} is gone ({renamed}), {where}."
                 continue
             required = property_ in shape.required
             found = Value.described(shape.properties[property_], self.document, required=required)

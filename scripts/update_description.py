@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
+
 from scripts import download
 from scripts.contract import write_contract
 from scripts.correct_description import apply, check_description, check_overlay, name_of
 from scripts.description_changes import Changes, changes_between
+from scripts.facade import Facade
 from scripts.fit import TABLE, WHAT_TO_DO, Fit, with_not_covered
 from scripts.read_description import RefusedError, in_one_line, read
 from scripts.schema_changes import Change, Weight
@@ -70,7 +73,7 @@ def tell(heading: str, lines: Iterable[object]) -> None:
         print("\n".join([heading, *told, ""]))
 
 
-def tell_changes(changes: Changes, mended: set[Change], since: str) -> None:
+def tell_changes(changes: Changes, idle: list[Change], since: str) -> None:
     """Print what changed, the heaviest first."""
     if not changes.told and not changes.words:
         same = "It is only written differently." if changes.rewritten else ""
@@ -78,8 +81,8 @@ def tell_changes(changes: Changes, mended: set[Change], since: str) -> None:
         return
     print(f"What changed since {since}:", end="\n\n")
     for weight, heading in HEADINGS.items():
-        tell(heading, (change for change in changes.told if change.weight is weight and change not in mended))
-    tell("Without effect, for the overlay had it so already:", (change for change in changes.told if change in mended))
+        tell(heading, (change for change in changes.told if change.weight is weight and change not in idle))
+    tell("Without effect on generated/, for openapi/overlay.yaml corrects it:", idle)
     if changes.words:
         print(f"Words only (descriptions, examples, titles): {changes.words} differ.", end="\n\n")
 
@@ -193,15 +196,17 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
         print("There is no earlier description to compare with.", end="\n\n")
     else:
         changes = changes_between(old, document)
-        effective = changes_between(correct(old).document, corrected.document)
-        tell_changes(changes, set(changes.told) - set(effective.told), since)
+        effective = {change.place for change in changes_between(correct(old).document, corrected.document).told}
+        tell_changes(changes, [change for change in changes.told if change.place not in effective], since)
 
     tell("These overlay actions are no longer needed, for Brex publishes it so now; drop them:", corrected.needless)
     tell("These overlay actions match nothing any more; drop or mend them in openapi/overlay.yaml:", corrected.dead)
     package = work / PACKAGE.name
     if not corrected.dead:
         generate(description, name, package)
-    fit = Fit(ROOT, corrected.document, PACKAGE if corrected.dead else package)
+    facade = Facade(ROOT / "src" / "brex_accounting")
+    table = (ROOT / TABLE).read_text("utf-8")
+    fit = Fit(facade, yaml.safe_load(table), corrected.document, PACKAGE if corrected.dead else package)
     misfits = fit.misfits()
     tell("The facade does not fit:", misfits)
     if corrected.dead:
@@ -213,8 +218,12 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
         )
 
     tell(f"No method of the facade calls these new operations; {TABLE} lists them so now:", fit.not_listed)
-    table = ROOT / TABLE
-    new = {DESCRIPTION: content, table: with_not_covered(table.read_text("utf-8"), fit.not_covered).encode()}
+    tell(
+        "An answer without these cannot be read now. The sandbox and the tests do not send them: let them, or strike\n"
+        "them from `required` in openapi/overlay.yaml:",
+        fit.newly_required,
+    )
+    new = {DESCRIPTION: content, ROOT / TABLE: with_not_covered(table, fit.not_covered).encode()}
     if CONTRACT.parent.is_dir():
         new[CONTRACT] = write_contract(document).encode()
     replaced = put_in_place(new, package, work)
