@@ -31,8 +31,7 @@ class Facade:
             for module, tree in self.modules.items()
             for node in ast.walk(tree)
             if isinstance(node, ast.Call)
-            and isinstance(node.func, (ast.Name, ast.Subscript))
-            and ast.unparse(node.func).partition("[")[0] == "Operation"
+            and ast.unparse(node.func).partition("[")[0].rpartition(".")[2] == "Operation"
             and node.args
             and isinstance(node.args[0], ast.Constant)
             and isinstance(node.args[0].value, str)

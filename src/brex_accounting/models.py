@@ -14,6 +14,9 @@ from brex_accounting_api.types import decode
 
 __all__ = ["Integration", "IntegrationStatus", "read_integration"]
 
+# What `Integration` holds. A property that Brex adds is unknown to it also when the generated model knows it already.
+_KNOWN = {"integration_id", "id", "vendor", "vendor_account_id", "status", "created_at"}
+
 
 class Integration(msgspec.Struct, kw_only=True, frozen=True):
     """A connection between a Brex account and an accounting system."""
@@ -48,5 +51,5 @@ def read_integration(body: bytes) -> Integration:
         vendor_account_id=wire.vendor_account_id,
         status=wire.status,
         created_at=wire.created_at,
-        unknown_fields=dict(wire.additional_properties),
+        unknown_fields={name: value for name, value in wire.to_dict().items() if name not in _KNOWN},
     )
