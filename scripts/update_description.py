@@ -210,7 +210,10 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
     misfits = fit.misfits()
     tell("The facade does not fit:", misfits)
     if corrected.dead:
-        raise RefusedError("overlay actions named above match nothing any more; nothing was changed.")
+        raise RefusedError(
+            f"overlay actions match nothing any more ({len(corrected.dead)}, named above), and nothing was changed: "
+            "drop or mend them in openapi/overlay.yaml, and run this again."
+        )
     if misfits and not keep:
         raise RefusedError(
             f"the facade does not fit in the places named above ({len(misfits)}), and nothing was changed: "

@@ -60,7 +60,7 @@ def test_the_table_names_what_the_code_reads_of_an_integration() -> None:
         for node in ast.walk(functions["read_integration"])
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "wire"
     }
-    assert read - {"additional_properties"} == LISTED["read"]["Integration"]["properties"].keys()
+    assert read - {"to_dict"} == LISTED["read"]["Integration"]["properties"].keys()
 
 
 def test_the_facades_code_says_what_it_calls_and_tells_apart() -> None:

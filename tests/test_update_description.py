@@ -166,7 +166,11 @@ def test_where_the_facade_does_not_fit_it_says_so_and_changes_nothing(
 
 
 def test_an_overlay_action_that_matches_nothing_is_named_with_its_reason(project: Project) -> None:
-    told = refuse(project, "overlay actions named above match nothing", save(project, integration_id_renamed))
+    told = refuse(
+        project,
+        "overlay actions match nothing any more (1, named above), and nothing was changed: drop or mend",
+        save(project, integration_id_renamed),
+    )
     assert "Integration.integration_id (read): the property is removed; perhaps it is called id now" in told
     assert "overlay action 1 ($.components.schemas.Integration.required" in told
     assert "its reason: Every published example of an integration lacks integration_id" in told
@@ -194,6 +198,33 @@ def test_an_overlay_action_that_brex_made_needless_is_named(project: Project) ->
         "  - overlay action 4 ",
         "  - overlay action 7 ",
     ]
+
+
+def as_openapi_31(node: Any) -> Any:
+    """Write null as OpenAPI 3.1 does."""
+    if isinstance(node, list):
+        return [as_openapi_31(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: as_openapi_31(value) for key, value in node.items()}
+    if node.pop("nullable", False):
+        if "allOf" in node:
+            node["anyOf"] = [*node.pop("allOf"), {"type": "null"}]
+        else:
+            node["type"] = [node["type"], "null"]
+    return node
+
+
+def test_openapi_31_changes_nothing_but_the_version(project: Project, regenerated: Path) -> None:
+    def rewrite(description: Node) -> None:
+        description.update(as_openapi_31(description) | {"openapi": "3.1.0"})
+
+    run = update(project, save(project, rewrite))
+    assert (run.returncode, run.stderr) == (0, "")
+    changes = run.stdout.partition("Made generated/")[0]
+    assert changes.endswith("Elsewhere:\n  - openapi: is 3.1.0, and was 3.0.0\n\n")
+    assert "Breaking" not in changes
+    assert snapshot(project.generated / PACKAGE) == snapshot(regenerated)
 
 
 def test_keep_puts_in_place_what_does_not_fit(project: Project) -> None:
