@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -30,44 +31,45 @@ def drifted(description: Node, *drifts: Drift) -> Node:
 
 
 def new_optional_field(description: Node) -> None:
-    schema(description, "Integration")["properties"]["label"] = TEXT
+    schema(description, "Integration")["properties"]["new_label"] = TEXT
 
 
 def new_required_answer_field(description: Node) -> None:
-    schema(description, "Integration")["properties"]["region"] = TEXT
-    schema(description, "Integration")["required"].append("region")
+    schema(description, "Integration")["properties"]["new_region"] = TEXT
+    schema(description, "Integration")["required"].append("new_region")
 
 
 def new_enum_value(description: Node) -> None:
-    schema(description, "Integration")["properties"]["status"]["enum"].append("PAUSED")
+    schema(description, "Integration")["properties"]["status"]["enum"].append("DRIFT_STATUS")
 
 
 def new_error_code(description: Node) -> None:
-    schema(description, "AccountingErrorResponse")["properties"]["error_code"]["enum"].append("BOOKS_CLOSED")
+    schema(description, "AccountingErrorResponse")["properties"]["error_code"]["enum"].append("DRIFT_CODE")
 
 
 def new_query_parameter(description: Node) -> None:
-    entity = {"name": "entity", "in": "query", "schema": TEXT}
-    description["paths"]["/v3/accounting/records"]["get"]["parameters"].append(entity)
+    parameter = {"name": "new_filter", "in": "query", "schema": TEXT}
+    description["paths"]["/v3/accounting/records"]["get"]["parameters"].append(parameter)
 
 
 def new_operation(description: Node) -> None:
     answer = {"application/json": {"schema": {"$ref": "#/components/schemas/Integration"}}}
-    description["paths"]["/v3/accounting/integration"]["get"] = {
-        "operationId": "getIntegration",
+    operation = {
+        "operationId": "newOperation",
         "tags": ["Accounting Integrations"],
         "security": [{"oauth2": ["accounting.integration.read"]}],
         "responses": {"200": {"description": "The integration", "content": answer}},
     }
+    description["paths"]["/v3/accounting/new"] = {"get": operation}
 
 
 ADDITIVE: dict[Drift, str] = {
-    new_optional_field: "Integration.label (read): the property is new (string, optional)",
-    new_required_answer_field: "Integration.region (read): the property is new (string, required)",
-    new_enum_value: "Integration.status (read): the value PAUSED is new",
-    new_error_code: "AccountingErrorResponse.error_code (read): the value BOOKS_CLOSED is new",
-    new_query_parameter: "queryAccountingRecords, query parameter entity: is new (optional)",
-    new_operation: "getIntegration: the operation is new (GET /v3/accounting/integration)",
+    new_optional_field: "Integration.new_label (read): the property is new (string, optional)",
+    new_required_answer_field: "Integration.new_region (read): the property is new (string, required)",
+    new_enum_value: "Integration.status (read): the value DRIFT_STATUS is new",
+    new_error_code: "AccountingErrorResponse.error_code (read): the value DRIFT_CODE is new",
+    new_query_parameter: "queryAccountingRecords, query parameter new_filter: is new (optional)",
+    new_operation: "newOperation: the operation is new (GET /v3/accounting/new)",
 }
 
 # Such that the facade does not fit any more
@@ -98,7 +100,7 @@ def operation_renamed(description: Node) -> None:
 
 def property_renamed(description: Node) -> None:
     integration = schema(description, "Integration")
-    integration["properties"]["account"] = integration["properties"].pop("vendor_account_id")
+    integration["properties"]["new_account"] = integration["properties"].pop("vendor_account_id")
     integration["required"].remove("vendor_account_id")
 
 
@@ -116,8 +118,8 @@ def status_value_removed(description: Node) -> None:
 
 def new_required_request_field(description: Node) -> None:
     request = schema(description, "CreateIntegrationRequest")
-    request["properties"]["region"] = TEXT
-    request["required"].append("region")
+    request["properties"]["new_region"] = TEXT
+    request["required"].append("new_region")
 
 
 def new_required_parameter(description: Node) -> None:
@@ -149,25 +151,22 @@ def vendor_is_optional(description: Node) -> None:
 
 
 def schema_renamed(description: Node) -> None:
+    text = json.dumps(description).replace('#/components/schemas/Integration"', '#/components/schemas/Link"')
+    description.update(json.loads(text))
     description["components"]["schemas"]["Link"] = description["components"]["schemas"].pop("Integration")
-    for path, item in description["paths"].items():
-        if path.startswith("/v3/accounting/integration"):
-            item["post"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"] = (
-                "#/components/schemas/Link"
-            )
 
 
 MISFITS: dict[Drift, str] = {
     vendor_as_an_enum: "Integration.vendor has become an enum (CAMPFIRE, HANOVER_PARK, RILLET), and was free text",
-    integration_id_renamed: "Integration.integration_id is gone (removed or renamed)",
+    integration_id_renamed: "Integration.integration_id is gone (removed",
     details_not_nullable: "AccountingErrorResponse.details is no longer nullable",
     operation_removed: "The operation reactivateIntegration is gone, or has another operationId",
     operation_renamed: "The operation reactivateIntegration is gone, or has another operationId",
-    property_renamed: "Integration.vendor_account_id is gone (removed, or renamed: new there is account)",
+    property_renamed: "Integration.vendor_account_id is gone (removed, or renamed: new there ",
     error_code_removed: "The error code INTEGRATION_NOT_ACTIVE is gone",
     detail_removed: "AccountingErrorDetails.existing_vendor is gone",
     status_value_removed: "Integration.status no longer knows the value DISABLED",
-    new_required_request_field: "CreateIntegrationRequest requires region, which the facade does not send",
+    new_required_request_field: "CreateIntegrationRequest requires new_region, which the facade does not send",
     new_required_parameter: "reactivateIntegration requires the new query reason parameter",
     path_parameter_renamed: "reactivateIntegration has no path integration_id parameter any more",
     answer_of_another_schema: "reactivateIntegration's success is Vendor",
