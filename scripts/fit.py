@@ -5,6 +5,8 @@ It looks at the description as the overlay corrects it, the facade's code, relie
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,17 +78,6 @@ class Fit:
     def not_listed(self) -> list[str]:
         """Those of them that relied_on.yaml does not list."""
         return [label for label in self.not_covered if label not in (self.table["not_covered"] or ())]
-
-    @property
-    def newly_required(self) -> list[str]:
-        """The properties that answers must have now, and that the facade does not know."""
-        schemas = component_schemas(self.document)
-        return [
-            f"{name}.{property_}"
-            for name, needs in self.table["read"].items()
-            for property_ in sorted(shape_of(schemas.get(name, {}), self.document, expand=True).required)
-            if property_ not in needs["properties"]
-        ]
 
     def misfits(self) -> list[str]:
         """Say where the facade does not fit, in a sentence each."""
@@ -205,6 +196,32 @@ def _differences(name: str, needs: Value, found: Value, where: str, *, sent: boo
         yield f"{name} is no longer required, {where}."
     if found.required and not needs.required and sent:
         yield f"{name} is required now, and may be left out, {where}."
+
+
+def newly_required(table: Mapping[str, Any], document: Document) -> list[tuple[str, str]]:
+    """The properties that answers must have now, and that the facade does not know: of which schema, and which."""
+    schemas = component_schemas(document)
+    return [
+        (name, property_)
+        for name, needs in table["read"].items()
+        for property_ in sorted(_members(schemas.get(name)).get("required", ()))
+        if property_ not in needs["properties"] and re.fullmatch(r"[\w.-]+", property_)  # a name for the overlay
+    ]
+
+
+def _members(schema: Any) -> Mapping[str, Any]:
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def with_not_required(overlay: str, properties: list[tuple[str, str]]) -> str:
+    """Add to the text of the overlay, which ends with its actions, that an answer may lack these properties."""
+    actions = (
+        f"  - target: $.components.schemas.{name}.required[?(@ == {json.dumps(property_)})]\n"
+        "    description: New, and nothing here needs it; an answer without it must be readable. (update-description)\n"
+        "    remove: true\n"
+        for name, property_ in properties
+    )
+    return f"{overlay.rstrip()}\n{''.join(actions)}" if properties else overlay
 
 
 def with_not_covered(table: str, names: list[str]) -> str:

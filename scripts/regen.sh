@@ -2,6 +2,7 @@
 # Generates generated/brex_accounting_api from the description, the overlay, the configuration and the templates.
 #
 #   scripts/regen.sh [DESCRIPTION]    DESCRIPTION: YAML or JSON; openapi/accounting.yaml when left out
+#   REGEN_OVERLAY=FILE                the overlay, in place of openapi/overlay.yaml
 #   REGEN_OUTPUT=DIR                  where the package goes, in place of generated/brex_accounting_api
 #
 # Offline once its environment (.venv-generator) is made, deterministic, and all or nothing: when any step fails, the
@@ -19,6 +20,7 @@ absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$caller/$1" ;; e
 caller=$PWD
 cd "$(dirname "$0")/.."
 description=$(absolute "${1:-$PWD/openapi/accounting.yaml}")
+overlay=${REGEN_OVERLAY:-openapi/overlay.yaml}
 output=$(absolute "${REGEN_OUTPUT:-$PWD/generated/brex_accounting_api}")
 
 [ $# -le 1 ] || fail "it takes one description, and was given $# arguments."
@@ -46,7 +48,7 @@ complaint() {
   grep -vE '^(Generating|Warning\(s\)|Error\(s\)|Usage:|Try |If you believe|$)' "$work/log" | sed -n '1,2p' | paste -s -d ' ' -
 }
 
-PYTHONPATH=$PWD python -m scripts.correct_description "$description" openapi/overlay.yaml "$work/description.json"
+PYTHONPATH=$PWD python -m scripts.correct_description "$description" "$overlay" "$work/description.json"
 python -m openapi_python_client generate --path "$work/description.json" --config openapi/generator.yaml \
   --custom-template-path openapi/templates --meta none --output-path "$work/package" --fail-on-warning > "$work/log" 2>&1 \
   || fail "the generator failed, and $output is as it was: $(complaint)"

@@ -1,4 +1,4 @@
-"""Take in a new revision of Brex's description. update_description.sh runs it, and says what it does."""
+"""Take in a new revision of Brex's description; update_description.sh runs it, and says what it does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scripts.contract import write_contract
 from scripts.correct_description import apply, check_description, check_overlay, name_of
 from scripts.description_changes import Changes, changes_between
 from scripts.facade import Facade
-from scripts.fit import TABLE, WHAT_TO_DO, Fit, with_not_covered
+from scripts.fit import TABLE, WHAT_TO_DO, Fit, newly_required, with_not_covered, with_not_required
 from scripts.read_description import RefusedError, in_one_line, read
 from scripts.schema_changes import Change, Weight
 from scripts.schemas import without_prose
@@ -52,10 +52,8 @@ class Corrected:
     """Actions that match, and find everything as they want it."""
 
 
-def correct(document: Document) -> Corrected:
+def correct(document: Document, overlay: Document) -> Corrected:
     """Apply the overlay, and say which of its actions are of no use any more."""
-    overlay = read(OVERLAY)
-    check_overlay(overlay, "openapi/overlay.yaml")
     corrected = Corrected(copy.deepcopy(document))
     for number, action in enumerate(overlay["actions"], start=1):
         before = copy.deepcopy(corrected.document)
@@ -116,9 +114,9 @@ def read_valid(path: Path) -> Document | None:
     return document
 
 
-def generate(description: Path, name: str, output: Path) -> None:
+def generate(description: Path, overlay: Path, name: str, output: Path) -> None:
     """Generate a package with regen.sh, which shares our lock."""
-    environment = os.environ | {"REGEN_OUTPUT": str(output)}
+    environment = os.environ | {"REGEN_OUTPUT": str(output), "REGEN_OVERLAY": str(overlay)}
     command = [str(ROOT / "scripts" / "regen.sh"), str(description)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, pass_fds=[9]) as run:  # noqa: S603
@@ -130,6 +128,7 @@ def generate(description: Path, name: str, output: Path) -> None:
             raise
     if run.returncode:
         words = complaint.strip().removeprefix("regen: ").replace(str(output), "generated/")
+        words = words.replace(str(overlay), "openapi/overlay.yaml")
         raise RefusedError(words.replace(str(description), name) or f"regen.sh ended with {run.returncode}.")
 
 
@@ -190,28 +189,55 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
     description.write_bytes(content)
     document = read_named(description, name)
 
+    table = (ROOT / TABLE).read_text("utf-8")
+    tolerated = newly_required(yaml.safe_load(table), correct(document, read_overlay(OVERLAY)).document)
+    overlay = work / "overlay.yaml"
+    overlay.write_text(with_not_required(OVERLAY.read_text("utf-8"), tolerated), "utf-8")
+    corrections = read_overlay(overlay)
+    corrected = correct(document, corrections)
+
     old, since = earlier(document, content)
-    corrected = correct(document)
     if old is None:
         print("There is no earlier description to compare with.", end="\n\n")
     else:
         changes = changes_between(old, document)
-        effective = {change.place for change in changes_between(correct(old).document, corrected.document).told}
-        tell_changes(changes, [change for change in changes.told if change.place not in effective], since)
-
+        effective = changes_between(correct(old, corrections).document, corrected.document)
+        places = {change.place for change in effective.told}
+        tell_changes(changes, [change for change in changes.told if change.place not in places], since)
     tell("These overlay actions are no longer needed, for Brex publishes it so now; drop them:", corrected.needless)
     tell("These overlay actions match nothing any more; drop or mend them in openapi/overlay.yaml:", corrected.dead)
+
     package = work / PACKAGE.name
     if not corrected.dead:
-        generate(description, name, package)
+        generate(description, overlay, name, package)
     facade = Facade(ROOT / "src" / "brex_accounting")
-    table = (ROOT / TABLE).read_text("utf-8")
     fit = Fit(facade, yaml.safe_load(table), corrected.document, PACKAGE if corrected.dead else package)
     misfits = fit.misfits()
+    check_fit(misfits, corrected.dead, keep=keep)
+
+    tell(f"No method of the facade calls these new operations; {TABLE} lists them so now:", fit.not_listed)
+    tell(
+        "Brex requires these in answers, and nothing here needs them; openapi/overlay.yaml lets them be missing now:",
+        map(".".join, tolerated),
+    )
+    new = {DESCRIPTION: content, ROOT / TABLE: with_not_covered(table, fit.not_covered).encode()}
+    if tolerated:
+        new[OVERLAY] = overlay.read_bytes()
+    if CONTRACT.parent.is_dir():
+        new[CONTRACT] = write_contract(document).encode()
+    replaced = put_in_place(new, package, work)
+    print(f"Made generated/ from {name}{'; replaced ' if replaced else ''}{', '.join(replaced)}.")
+    if misfits:
+        raise RefusedError(f"the new files are in place, and the facade does not fit them yet: {WHAT_TO_DO}")
+    print("The facade fits. Look at git diff, then run make test.")
+
+
+def check_fit(misfits: list[str], dead: list[str], *, keep: bool) -> None:
+    """Print where the facade does not fit, and stop there, or where the overlay cannot be applied."""
     tell("The facade does not fit:", misfits)
-    if corrected.dead:
+    if dead:
         raise RefusedError(
-            f"overlay actions match nothing any more ({len(corrected.dead)}, named above), and nothing was changed: "
+            f"overlay actions match nothing any more ({len(dead)}, named above), and nothing was changed: "
             "drop or mend them in openapi/overlay.yaml, and run this again."
         )
     if misfits and not keep:
@@ -220,20 +246,15 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
             "KEEP=1 puts the new files in place all the same, to work on it."
         )
 
-    tell(f"No method of the facade calls these new operations; {TABLE} lists them so now:", fit.not_listed)
-    tell(
-        "An answer without these cannot be read now. The sandbox and the tests do not send them: let them, or strike\n"
-        "them from `required` in openapi/overlay.yaml:",
-        fit.newly_required,
-    )
-    new = {DESCRIPTION: content, ROOT / TABLE: with_not_covered(table, fit.not_covered).encode()}
-    if CONTRACT.parent.is_dir():
-        new[CONTRACT] = write_contract(document).encode()
-    replaced = put_in_place(new, package, work)
-    print(f"Made generated/ from {name}{'; replaced ' if replaced else ''}{', '.join(replaced)}.")
-    if misfits:
-        raise RefusedError(f"the new files are in place, and the facade does not fit them yet: {WHAT_TO_DO}")
-    print("The facade fits. Look at git diff, then run make test.")
+
+def read_overlay(path: Path) -> Document:
+    """Read and check the overlay."""
+    try:
+        overlay = read(path)
+        check_overlay(overlay, "openapi/overlay.yaml")
+    except RefusedError as refusal:
+        raise RefusedError(str(refusal).replace(str(path), "openapi/overlay.yaml")) from None
+    return overlay
 
 
 def read_named(path: Path, name: str) -> Document:

@@ -7,7 +7,8 @@
 #             Without it the description is fetched from where Brex serves it.
 #   --keep    put the new files in place even where the facade does not fit them, to work on it.
 #
-# All or nothing: whatever fails, openapi/accounting.yaml, generated/, tests/data/contract.yaml and scripts/relied_on.yaml
+# It writes openapi/accounting.yaml, generated/ and tests/data/contract.yaml; into scripts/relied_on.yaml new operations as not
+# covered; and into openapi/overlay.yaml that answers may lack new properties. All or nothing: whatever fails, all of these
 # stay as they were, and one sentence on stderr says why. Exit code 0: taken in, and the facade fits.
 set -euo pipefail
 umask 022

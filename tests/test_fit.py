@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from scripts.facade import Facade, missing_imports
-from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, with_not_covered
+from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, newly_required, with_not_covered, with_not_required
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted, new_operation, new_required_answer_field
 from tests.support.project import PACKAGE, ROOT
 
@@ -84,7 +84,15 @@ def test_what_is_added_does_no_harm(corrected: Node, drift: Drift) -> None:
 
 def test_what_is_added_and_wants_attention_is_named(corrected: Node) -> None:
     assert fit(drifted(corrected, new_operation)).not_listed == ["newOperation"]
-    assert fit(drifted(corrected, new_required_answer_field)).newly_required == ["Integration.new_region"]
+    assert newly_required(LISTED, drifted(corrected, new_required_answer_field)) == [("Integration", "new_region")]
+
+
+def test_what_answers_need_not_have_is_added_to_the_overlay() -> None:
+    overlay = "actions:\n  - target: $.a\n    remove: true\n\n"
+    assert with_not_required(overlay, []) == overlay
+    [_, action] = yaml.safe_load(with_not_required(overlay, [("Integration", "new_region")]))["actions"]
+    assert action["target"] == '$.components.schemas.Integration.required[?(@ == "new_region")]'
+    assert action["remove"] is True
 
 
 @pytest.mark.parametrize("drift", MISFITS, ids=lambda drift: drift.__name__)
