@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
@@ -290,6 +290,7 @@ def test_nothing_changed() -> None:
     assert changes_between(DESCRIPTION, copy.deepcopy(DESCRIPTION)) == NOTHING
 
 
+@settings(max_examples=40)  # validating takes its time
 @given(st.sampled_from(PLACES), st.sampled_from(["remove", "text", "true", "twice", "more"]))
 def test_every_change_is_told(place: tuple[Any, ...], way: str) -> None:
     changed = copy.deepcopy(DESCRIPTION)
@@ -367,6 +368,7 @@ documents = st.builds(
 )
 
 
+@settings(max_examples=60)
 @given(documents, documents)
 def test_odd_descriptions_are_compared_without_a_crash(old: Node, new: Node) -> None:
     assert changes_between(old, copy.deepcopy(old)) == NOTHING
