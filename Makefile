@@ -2,12 +2,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated bench soak lock screenshot format clean
+.PHONY: help demo test lint types unit regen check-generated update-description bench soak lock screenshot format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
 	@echo "make test             everything that CI runs"
 	@echo "make regen            generate the client from openapi/ again"
+	@echo "make update-description [FILE=new.yaml] [KEEP=1]"
+	@echo "                      take in Brex's new description: what changed, generate, does the facade fit; without FILE"
+	@echo "                      it is fetched; KEEP=1 puts the new files in place even where the facade does not fit"
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make soak             10,000 cancellations at random in each of six ways, and 100,000 records (a minute)"
@@ -36,6 +39,9 @@ check-generated:
 
 regen:
 	scripts/regen.sh
+
+update-description:
+	@scripts/update_description.sh $(if $(KEEP),--keep) $(if $(FILE),"$(FILE)")
 
 soak: .venv/made-for-tests
 	SOAK=10000 $(BIN)/python -m pytest tests/test_soak.py -n0 --no-cov --timeout=600

@@ -1,13 +1,12 @@
 """Read a description, validate it, apply the overlay, and write the corrected description as JSON.
 
-Run by regen.sh in the generator's environment: correct_description.py DESCRIPTION OVERLAY OUTPUT
+Run by regen.sh in the generator's environment: python -m scripts.correct_description DESCRIPTION OVERLAY OUTPUT
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,65 +15,11 @@ from urllib.parse import unquote
 
 import jsonschema
 import oas_patch
-import yaml
 from jsonpath_ng.ext import parse
 from oas_patch.validator import load_schema
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
-LONGEST_MESSAGE = 300
-
-
-class RefusedError(Exception):
-    """Why the description cannot be used, in one sentence for a maintainer."""
-
-
-def in_one_line(error: BaseException) -> str:
-    """Say what went wrong; the validator's messages hold whole schemas."""
-    words = " ".join((str(error) or type(error).__name__).split())
-    return words if len(words) <= LONGEST_MESSAGE else f"{words[:LONGEST_MESSAGE]}…"
-
-
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object; where a key stands twice, the parsers would keep the last in silence."""
-    document: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in document:
-            raise ValueError(f"the key {key!r} stands twice in one object")
-        document[key] = value
-    return document
-
-
-class PlainLoader(yaml.SafeLoader):
-    """YAML as JSON knows it: a date and a NO stay the strings that they are, and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        """Refuse a key that stands twice."""
-        unique([(str(key.value), value) for key, value in node.value])
-        return super().construct_mapping(node, *args, **kwargs)
-
-
-NOT_IN_JSON = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "bool", "value")}
-PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in NOT_IN_JSON]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(?i:true|false)$"), list("tTfF"))
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read JSON or YAML, with or without a BOM; every key becomes a string, as in JSON."""
-    try:
-        text = path.read_text("utf-8-sig")
-        try:
-            document = json.loads(text, object_pairs_hook=unique)
-        except json.JSONDecodeError:
-            document = yaml.load(text, PlainLoader)  # noqa: S506 - a SafeLoader
-        plain = json.loads(json.dumps(document, allow_nan=False))
-    except Exception as error:  # noqa: BLE001 - PyYAML raises more than YAMLError, such as AttributeError for `!!timestamp x`
-        raise RefusedError(f"{path} cannot be read as YAML or JSON: {in_one_line(error)}") from None
-    if not isinstance(plain, dict):
-        raise RefusedError(f"{path} is not a YAML or JSON object.")
-    return plain
+from scripts.read_description import RefusedError, in_one_line, read
 
 
 def references(node: Any) -> Iterator[str]:
@@ -158,18 +103,20 @@ def change(document: dict[str, Any], match: Any, action: dict[str, Any]) -> None
         oas_patch.apply_overlay(document, {"actions": [{"target": target, "update": update}]})
 
 
-def apply(overlay: dict[str, Any], document: dict[str, Any]) -> None:
-    """Apply the actions in place, one by one: oas-patch passes over a target that matches nothing."""
-    for number, action in enumerate(overlay["actions"], start=1):
-        label = f"overlay action {number} ({action['target']}; its reason: {action.get('description', 'none given')})"
-        try:
-            matches = parse(action["target"]).find(document)
-            for match in reversed(matches):  # so that a removal moves nothing that is still to be removed
-                change(document, match, action)
-        except Exception as error:  # noqa: BLE001 - jsonpath-ng and oas-patch raise whatever comes
-            raise RefusedError(f"{label} cannot be applied: {in_one_line(error)}") from None
-        if not matches:
-            raise RefusedError(f"{label} matches nothing: has the description changed or been mended there?")
+def name_of(action: dict[str, Any], number: int) -> str:
+    """Name an action so that it can be found in the overlay."""
+    return f"overlay action {number} ({action['target']}; its reason: {action.get('description', 'none given')})"
+
+
+def apply(action: dict[str, Any], name: str, document: dict[str, Any]) -> bool:
+    """Apply one action in place, and say whether it matched anything: oas-patch passes over one that does not."""
+    try:
+        matches = parse(action["target"]).find(document)
+        for match in reversed(matches):  # so that a removal moves nothing that is still to be removed
+            change(document, match, action)
+    except Exception as error:  # noqa: BLE001 - jsonpath-ng and oas-patch raise whatever comes
+        raise RefusedError(f"{name} cannot be applied: {in_one_line(error)}") from None
+    return bool(matches)
 
 
 def main(description: str, overlay: str, output: str) -> None:
@@ -178,7 +125,10 @@ def main(description: str, overlay: str, output: str) -> None:
     check_description(document, description)
     corrections = read(Path(overlay))
     check_overlay(corrections, overlay)
-    apply(corrections, document)
+    for number, action in enumerate(corrections["actions"], start=1):
+        name = name_of(action, number)
+        if not apply(action, name, document):
+            raise RefusedError(f"{name} matches nothing: has the description changed or been mended there?")
     check_description(document, f"{description}, as corrected by {overlay},")
     Path(output).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
 

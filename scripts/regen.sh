@@ -2,22 +2,25 @@
 # Generates generated/brex_accounting_api from the description, the overlay, the configuration and the templates.
 #
 #   scripts/regen.sh [DESCRIPTION]    DESCRIPTION: YAML or JSON; openapi/accounting.yaml when left out
+#   REGEN_OVERLAY=FILE                the overlay, in place of openapi/overlay.yaml
 #   REGEN_OUTPUT=DIR                  where the package goes, in place of generated/brex_accounting_api
 #
 # Offline once its environment (.venv-generator) is made, deterministic, and all or nothing: when any step fails, the
 # package that was there before stays as it was.
 set -euo pipefail
 umask 022
-unset CDPATH PYTHONPATH PYTHONHOME PYTHONWARNINGS
-export PYTHONHASHSEED=0 PYTHONSAFEPATH=1 PYTHONUTF8=1 LC_ALL=C.UTF-8 RUFF_NO_CACHE=true
+unset CDPATH
+export PYTHONHASHSEED=0 RUFF_NO_CACHE=true
 export NO_COLOR=1 TYPER_USE_RICH=0 TYPER_STANDARD_TRACEBACK=1
 
-fail() { printf 'regen: %s\n' "$*" >&2; exit 1; }
+program=regen
+fail() { printf '%s: %s\n' "$program" "$*" >&2; exit 1; }
 absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$caller/$1" ;; esac; }
 
 caller=$PWD
 cd "$(dirname "$0")/.."
 description=$(absolute "${1:-$PWD/openapi/accounting.yaml}")
+overlay=${REGEN_OVERLAY:-openapi/overlay.yaml}
 output=$(absolute "${REGEN_OUTPUT:-$PWD/generated/brex_accounting_api}")
 
 [ $# -le 1 ] || fail "it takes one description, and was given $# arguments."
@@ -26,25 +29,7 @@ if [ -e "$output" ] && [ -n "$(ls -A "$output")" ] && [ ! -f "$output/client.py"
   fail "$output is not a generated package and would be lost; name another place."
 fi
 
-python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
-  || fail "Python 3.11 or newer is needed, and ${python:-python3} is not it."
-
-# One run at a time: a second one waits here, and the lock ends with the process.
-exec 9< openapi
-"$python" -c 'import fcntl, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); fcntl.flock(9, fcntl.LOCK_EX)'
-
-environment=$PWD/.venv-generator
-stamp=$environment/made-from.txt
-if ! cmp -s requirements/generator.txt "$stamp" || ! "$environment/bin/python" -c '' 2> /dev/null; then
-  echo "regen: making the generator's environment ($environment)"
-  rm -rf "$environment"
-  { "$python" -m venv "$environment" \
-    && "$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/generator.txt; } \
-    || { rm -rf "$environment"; fail "the generator's environment could not be made: is a package index reachable?"; }
-  cp requirements/generator.txt "$stamp"
-fi
-PATH=$environment/bin:$PATH
+. scripts/environment.sh
 
 work=
 clean_up() {
@@ -63,7 +48,7 @@ complaint() {
   grep -vE '^(Generating|Warning\(s\)|Error\(s\)|Usage:|Try |If you believe|$)' "$work/log" | sed -n '1,2p' | paste -s -d ' ' -
 }
 
-python scripts/correct_description.py "$description" openapi/overlay.yaml "$work/description.json"
+PYTHONPATH=$PWD python -m scripts.correct_description "$description" "$overlay" "$work/description.json"
 python -m openapi_python_client generate --path "$work/description.json" --config openapi/generator.yaml \
   --custom-template-path openapi/templates --meta none --output-path "$work/package" --fail-on-warning > "$work/log" 2>&1 \
   || fail "the generator failed, and $output is as it was: $(complaint)"

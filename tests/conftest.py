@@ -1,11 +1,14 @@
 """What the tests of the engine share."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.project import PACKAGE, ROOT, Clone, Project
 from tests.support.virtual_time import VirtualTimeLoop
 
 # The same examples in each run, and none too slow for a busy machine; `--hypothesis-profile default` finds new ones.
@@ -23,3 +26,28 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("virtual_time"):
         return {"virtual time": VirtualTimeLoop}
     return {"real time": asyncio.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as the repository's files give it; the script makes its environment where there is none."""
+    output = tmp_path_factory.mktemp("regenerated") / PACKAGE
+    assert Project(ROOT).run(REGEN_OUTPUT=output).returncode == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def clone(regenerated: Path) -> Clone:
+    def make(root: Path) -> Project:
+        for name in ("openapi", "requirements", "scripts"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(regenerated, root / "generated" / PACKAGE)
+        (root / ".venv-generator").symlink_to(ROOT / ".venv-generator")
+        return Project(root)
+
+    return make
+
+
+@pytest.fixture
+def project(clone: Clone, tmp_path: Path) -> Project:
+    return clone(tmp_path / "project")

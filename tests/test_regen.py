@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,75 +21,14 @@ import httpx
 import pytest
 import yaml
 
-Node = dict[str, Any]
-Snapshot = dict[str, tuple[int, bytes]]
+from scripts.read_description import read as read_description
+from tests.support.project import PACKAGE, ROOT, Clone, Project, check_success, command, snapshot
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = "brex_accounting_api"
-SOURCE = (ROOT / "openapi" / "accounting.yaml").read_text("utf-8")
-DESCRIPTION: Node = yaml.safe_load(SOURCE)
+Node = dict[str, Any]
+DESCRIPTION: Node = read_description(ROOT / "openapi" / "accounting.yaml")
+SOURCE = yaml.safe_dump(DESCRIPTION, sort_keys=False)  # Brex may publish JSON one day
 
 pytestmark = pytest.mark.timeout(600)  # the first run on a machine makes the generator's environment
-
-
-@dataclass(frozen=True)
-class Project:
-    root: Path
-
-    @property
-    def generated(self) -> Path:
-        return self.root / "generated"
-
-    @property
-    def environment(self) -> Path:
-        return self.root / ".venv-generator"
-
-    def run(
-        self,
-        *arguments: str | Path,
-        script: str = "regen.sh",
-        prefix: tuple[str, ...] = (),
-        cwd: Path | None = None,
-        umask: int = -1,
-        **env: str | Path,
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*prefix, self.root / "scripts" / script, *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=cwd or self.root,
-            umask=umask,
-            env=os.environ | env,
-        )
-
-    def start(self, **env: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [self.root / "scripts" / "regen.sh"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=os.environ | env,
-        )
-
-    def edit(self, path: str, old: str, new: str) -> None:
-        file = self.root / path
-        text = file.read_text("utf-8")
-        assert old in text
-        file.write_text(text.replace(old, new), "utf-8")
-
-
-def snapshot(folder: Path) -> Snapshot:
-    return {
-        str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes() if path.is_file() else b"")
-        for path in folder.rglob("*")
-        if "__pycache__" not in path.parts
-    }
-
-
-def check_success(run: subprocess.CompletedProcess[str]) -> None:
-    assert (run.returncode, run.stderr) == (0, "")
 
 
 def complaint(run: subprocess.CompletedProcess[str]) -> str:
@@ -99,42 +37,6 @@ def complaint(run: subprocess.CompletedProcess[str]) -> str:
     [line] = run.stderr.splitlines()
     assert line.startswith("regen: ")
     return line
-
-
-def command(path: Path, *lines: str) -> Path:
-    """Make a command, to stand in for one that the script calls."""
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]), "utf-8")
-    path.chmod(0o755)
-    return path
-
-
-@pytest.fixture(scope="session")
-def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as the repository's files give it; the script makes its environment where there is none."""
-    output = tmp_path_factory.mktemp("regenerated") / PACKAGE
-    assert Project(ROOT).run(REGEN_OUTPUT=output).returncode == 0
-    return output
-
-
-Clone = Callable[[Path], Project]
-
-
-@pytest.fixture(scope="session")
-def clone(regenerated: Path) -> Clone:
-    def make(root: Path) -> Project:
-        for name in ("openapi", "requirements", "scripts"):
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(regenerated, root / "generated" / PACKAGE)
-        (root / ".venv-generator").symlink_to(ROOT / ".venv-generator")
-        return Project(root)
-
-    return make
-
-
-@pytest.fixture
-def project(clone: Clone, tmp_path: Path) -> Project:
-    return clone(tmp_path / "project")
 
 
 # Nothing but the inputs decides
@@ -235,7 +137,7 @@ def revision(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         schemas["Integration"]["properties"]["vendor"]["enum"] = ["CAMPFIRE", "HANOVER_PARK", "RILLET"]
         schemas["Integration"]["properties"]["label"] = TEXT
         schemas["User"]["properties"]["status"]["enum"].append("ON_LEAVE")
-        paths["/new"] = {"get": answers(content(array(reference("Integration"))), operationId="listIntegrations")}
+        paths["/new"] = {"get": answers(content(array(reference("Integration"))), operationId="listOddities")}
         del paths["/v3/accounting/integration/{integration_id}/reactivate"]
 
     project = clone(tmp_path_factory.mktemp("revision"))
@@ -275,7 +177,7 @@ def test_a_property_and_an_enum_value_may_be_added() -> None:
 
 @pytest.mark.usefixtures("revision")
 def test_an_operation_may_be_added() -> None:
-    assert [integration.id for integration in call("revision_api", "list_integrations", [INTEGRATION])] == ["int_1"]
+    assert [integration.id for integration in call("revision_api", "list_oddities", [INTEGRATION])] == ["int_1"]
 
 
 def test_an_operation_may_be_removed_and_leaves_nothing(revision: Path) -> None:
@@ -499,11 +401,10 @@ REFUSED_OVERLAYS = {
 
 CORRECT_EACH = """
 import json, runpy, sys
-script, *folders = sys.argv[1:]
-for folder in folders:
-    sys.argv = [script, f"{folder}/description", f"{folder}/overlay.yaml", f"{folder}/corrected.json"]
+for folder in sys.argv[1:]:
+    sys.argv[1:] = [f"{folder}/description", f"{folder}/overlay.yaml", f"{folder}/corrected.json"]
     try:
-        runpy.run_path(script, run_name="__main__")
+        runpy.run_module("scripts.correct_description", run_name="__main__")
         print("null")
     except SystemExit as end:
         print(json.dumps(end.code))
@@ -517,9 +418,9 @@ def correct(folder: Path, descriptions: list[str | bytes], overlay: str = "") ->
         case.mkdir(parents=True)
         (case / "description").write_bytes(description if isinstance(description, bytes) else description.encode())
         (case / "overlay.yaml").write_text(overlay, "utf-8")
-    python, script = ROOT / ".venv-generator" / "bin" / "python", ROOT / "scripts" / "correct_description.py"
+    python = ROOT / ".venv-generator" / "bin" / "python"
     done = subprocess.run(
-        [python, "-B", "-c", CORRECT_EACH, script, *cases], check=True, capture_output=True, text=True
+        [python, "-B", "-c", CORRECT_EACH, *cases], check=True, capture_output=True, text=True, cwd=ROOT
     )
     assert done.stderr == ""
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,102 @@
+"""What the facade's own code says of what it relies on. Reads the code and runs none of it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+PACKAGE = "brex_accounting_api"
+
+
+@dataclass(frozen=True)
+class Facade:
+    """The modules of src/brex_accounting."""
+
+    folder: Path
+
+    @cached_property
+    def modules(self) -> dict[str, ast.Module]:
+        """The parsed modules, by their path below the folder."""
+        files = sorted(self.folder.rglob("*.py"))
+        return {str(file.relative_to(self.folder)): ast.parse(file.read_text("utf-8")) for file in files}
+
+    @cached_property
+    def operations(self) -> dict[str, str]:
+        """The operations that it calls, by their ids, and which module does: each is an `Operation("id", …)`."""
+        return {
+            node.args[0].value: module
+            for module, tree in self.modules.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func).partition("[")[0].rpartition(".")[2] == "Operation"
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+            and isinstance(node.args[0].value, str)
+        }
+
+    @cached_property
+    def error_codes(self) -> dict[str, str]:
+        """The error codes that have a class of their own, and that class."""
+        return {
+            key.elts[1].value: ast.unparse(value).rpartition(".")[2]
+            for key, value in self._table("_BY_CODE")
+            if isinstance(key, ast.Tuple)
+            and isinstance(key.elts[1], ast.Constant)
+            and isinstance(key.elts[1].value, str)
+        }
+
+    @cached_property
+    def details(self) -> dict[str, tuple[str, str]]:
+        """The properties of an error's details that become attributes: what each is to be, and of which class."""
+        found = {}
+        for table, kind in (("_CONFLICT_FIELDS", "string"), ("_RECORD_IDS", "array of string")):
+            for key, value in self._table(table):
+                names = [node.value for node in ast.walk(value) if isinstance(node, ast.Constant)]
+                found |= {str(name): (kind, ast.unparse(key).rpartition(".")[2]) for name in names}
+        return found
+
+    @cached_property
+    def imports(self) -> set[tuple[str, str, str]]:
+        """What it imports from the generated package: who, from which module, what."""
+        return {
+            (module, node.module, alias.name)
+            for module, tree in self.modules.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE
+            for alias in node.names
+        }
+
+    def _table(self, name: str) -> Iterator[tuple[ast.expr, ast.expr]]:
+        """The entries of a dict of _verdict.py."""
+        for node in self.modules["_verdict.py"].body:
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if [ast.unparse(target) for target in targets] == [name]:
+                    yield from (
+                        (key, value) for key, value in zip(node.value.keys, node.value.values, strict=True) if key
+                    )
+
+
+def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, str]]:
+    """What the facade imports from the generated package, and the package has not: who, from which module, what."""
+    for importer, module, name in sorted(facade.imports):
+        place = package.joinpath(*module.split(".")[1:])
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        inside = place / f"{name}.py", place / name / "__init__.py"
+        if not any(path.is_file() for path in inside) and not (file.is_file() and name in _defined(file)):
+            yield importer, module, name
+
+
+def _defined(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names

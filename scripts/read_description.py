@@ -1,0 +1,65 @@
+"""Read an OpenAPI description, or another document of YAML or JSON, as the plain JSON that it stands for."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LONGEST_MESSAGE = 300
+
+
+class RefusedError(Exception):
+    """Why the description cannot be used, in one sentence for a maintainer."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Say what went wrong; the validator's messages hold whole schemas."""
+    words = " ".join((str(error) or type(error).__name__).split())
+    return words if len(words) <= LONGEST_MESSAGE else f"{words[:LONGEST_MESSAGE]}…"
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; where a key stands twice, the parsers would keep the last in silence."""
+    document: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in document:
+            raise ValueError(f"the key {key!r} stands twice in one object")
+        document[key] = value
+    return document
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML as JSON knows it: a date and a NO stay the strings that they are, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        """Refuse a key that stands twice."""
+        unique([(str(key.value), value) for key, value in node.value])
+        return super().construct_mapping(node, *args, **kwargs)
+
+
+NOT_IN_JSON = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "bool", "value")}
+PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in NOT_IN_JSON]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(?i:true|false)$"), list("tTfF"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read JSON or YAML, with or without a BOM; every key becomes a string, as in JSON."""
+    try:
+        text = path.read_text("utf-8-sig")
+        try:
+            document = json.loads(text, object_pairs_hook=unique)
+        except json.JSONDecodeError:
+            document = yaml.load(text, PlainLoader)  # noqa: S506 - a SafeLoader
+        plain = json.loads(json.dumps(document, allow_nan=False))
+    except Exception as error:  # noqa: BLE001 - PyYAML raises more than YAMLError, such as AttributeError for `!!timestamp x`
+        raise RefusedError(f"{path} cannot be read as YAML or JSON: {in_one_line(error)}") from None
+    if not isinstance(plain, dict):
+        raise RefusedError(f"{path} is not a YAML or JSON object.")
+    return plain

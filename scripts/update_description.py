@@ -1,0 +1,301 @@
+"""Take in a new revision of Brex's description; update_description.sh runs it, and says what it does."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from scripts import download
+from scripts.contract import write_contract
+from scripts.correct_description import apply, check_description, check_overlay, name_of
+from scripts.description_changes import Changes, changes_between
+from scripts.facade import Facade
+from scripts.fit import TABLE, WHAT_TO_DO, Fit, newly_required, with_not_covered, with_not_required
+from scripts.read_description import RefusedError, in_one_line, read
+from scripts.schema_changes import Change, Weight
+from scripts.schemas import without_prose
+
+PROGRAM = "update-description"
+ROOT = Path(__file__).parent.parent
+DESCRIPTION = ROOT / "openapi" / "accounting.yaml"
+OVERLAY = ROOT / "openapi" / "overlay.yaml"
+PACKAGE = ROOT / "generated" / "brex_accounting_api"
+CONTRACT = ROOT / "tests" / "data" / "contract.yaml"
+HEADINGS = {
+    Weight.BREAKING: "Breaking, for those who send (sent) or those who read (read):",
+    Weight.COMPATIBLE: "Compatible:",
+    Weight.OTHER: "Elsewhere:",
+}
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Document = dict[str, Any]
+
+
+@dataclass
+class Corrected:
+    """A description with the overlay applied as far as it can be."""
+
+    document: Document
+    dead: list[str] = field(default_factory=list)
+    """Actions that match nothing."""
+    needless: list[str] = field(default_factory=list)
+    """Actions that match, and find everything as they want it."""
+
+
+def correct(document: Document, overlay: Document) -> Corrected:
+    """Apply the overlay, and say which of its actions are of no use any more."""
+    corrected = Corrected(copy.deepcopy(document))
+    for number, action in enumerate(overlay["actions"], start=1):
+        before = copy.deepcopy(corrected.document)
+        if not apply(action, name_of(action, number), corrected.document):
+            corrected.dead.append(name_of(action, number))
+        elif without_prose(before) == without_prose(corrected.document) and without_prose(action.get("update")):
+            corrected.needless.append(name_of(action, number))
+    return corrected
+
+
+def tell(heading: str, lines: Iterable[object]) -> None:
+    """Print a list where there is anything in it."""
+    told = [f"  - {line}" for line in lines]
+    if told:
+        print("\n".join([heading, *told, ""]))
+
+
+def tell_changes(changes: Changes, idle: list[Change], since: str) -> None:
+    """Print what changed, the heaviest first."""
+    if not changes.told and not changes.words:
+        same = "It is only written differently." if changes.rewritten else ""
+        print(f"Nothing changed since {since}. {same}".rstrip(), end="\n\n")
+        return
+    print(f"What changed since {since}:", end="\n\n")
+    for weight, heading in HEADINGS.items():
+        tell(heading, (change for change in changes.told if change.weight is weight and change not in idle))
+    tell("Without effect on generated/, for openapi/overlay.yaml corrects it:", idle)
+    if changes.words:
+        print(f"Words only (descriptions, examples, titles): {changes.words} differ.", end="\n\n")
+
+
+def earlier(new: Document, content: bytes) -> tuple[Document | None, str]:
+    """Find what to compare with, and what to call it: the present file, or where that is the new one already, git's."""
+    if DESCRIPTION.is_file() and DESCRIPTION.read_bytes() != content:
+        present = read_valid(DESCRIPTION)
+        if present is not None:
+            return present, "openapi/accounting.yaml"
+    elif CONTRACT.is_file() and CONTRACT.read_text("utf-8") == write_contract(new):
+        return new, "openapi/accounting.yaml"
+    shown = subprocess.run(
+        ["git", "show", "HEAD:./openapi/accounting.yaml"],  # noqa: S607
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+    )
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(shown.stdout)
+        return read_valid(Path(file.name)), "the last commit"
+
+
+def read_valid(path: Path) -> Document | None:
+    """Read a description, if it is one."""
+    try:
+        document = read(path)
+        check_description(document, "")
+    except RefusedError:
+        return None
+    return document
+
+
+def generate(description: Path, overlay: Path, name: str, output: Path) -> None:
+    """Generate a package with regen.sh, which shares our lock."""
+    environment = os.environ | {"REGEN_OUTPUT": str(output), "REGEN_OVERLAY": str(overlay)}
+    command = [str(ROOT / "scripts" / "regen.sh"), str(description)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, pass_fds=[9]) as run:  # noqa: S603
+        try:
+            _, complaint = run.communicate()
+        except BaseException:
+            run.terminate()
+            run.wait()
+            raise
+    if run.returncode:
+        words = complaint.strip().removeprefix("regen: ").replace(str(output), "generated/")
+        words = words.replace(str(overlay), "openapi/overlay.yaml")
+        raise RefusedError(words.replace(str(description), name) or f"regen.sh ended with {run.returncode}.")
+
+
+def put_in_place(files: dict[Path, bytes], package: Path, work: Path) -> list[str]:
+    """Replace the files and the package, all or none of them, and say which were replaced."""
+    for number in INTERRUPTIONS:
+        signal.signal(number, signal.SIG_IGN)
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    previous = work / "previous"
+    try:
+        if PACKAGE.exists():
+            PACKAGE.rename(previous)
+        package.rename(PACKAGE)
+        for path, content in files.items():
+            write(path, content, work)
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                write(path, content, work)
+        if previous.exists():
+            shutil.rmtree(PACKAGE, ignore_errors=True)
+            previous.rename(PACKAGE)
+        raise
+    return [str(path.relative_to(ROOT)) for path, content in files.items() if before[path] != content]
+
+
+def write(path: Path, content: bytes, work: Path) -> None:
+    """Replace a file at once."""
+    if path.exists() and path.read_bytes() == content:
+        return
+    new = work / "new"
+    new.write_bytes(content)
+    if path.exists():
+        shutil.copymode(path, new)
+    new.replace(path)
+
+
+def load(files: list[str], caller: Path) -> tuple[str, bytes]:
+    """Read the file, or fetch the description where none is named; return what to call it, and its content."""
+    if len(files) > 1:
+        raise RefusedError(f"it takes one FILE, and was given {len(files)}.")
+    for file in files:
+        try:
+            return file, (caller / Path(file).expanduser()).read_bytes()
+        except OSError as error:
+            reason = error.strerror or in_one_line(error)
+        raise RefusedError(f"{file} cannot be read ({reason}): name the file that you downloaded.")
+    url = os.environ.get("BREX_DESCRIPTION_URL") or download.URL
+    return url, download.download(url)
+
+
+def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
+    """Take in a description, or raise RefusedError with everything as it was."""
+    name, content = load(files, caller)
+    description = work / "description"
+    description.write_bytes(content)
+    document = read_named(description, name)
+
+    table = (ROOT / TABLE).read_text("utf-8")
+    tolerated = newly_required(yaml.safe_load(table), correct(document, read_overlay(OVERLAY)).document)
+    overlay = work / "overlay.yaml"
+    overlay.write_text(with_not_required(OVERLAY.read_text("utf-8"), tolerated), "utf-8")
+    corrections = read_overlay(overlay)
+    corrected = correct(document, corrections)
+
+    old, since = earlier(document, content)
+    if old is None:
+        print("There is no earlier description to compare with.", end="\n\n")
+    else:
+        changes = changes_between(old, document)
+        effective = changes_between(correct(old, corrections).document, corrected.document)
+        places = {change.place for change in effective.told}
+        tell_changes(changes, [change for change in changes.told if change.place not in places], since)
+    tell("These overlay actions are no longer needed, for Brex publishes it so now; drop them:", corrected.needless)
+    tell("These overlay actions match nothing any more; drop or mend them in openapi/overlay.yaml:", corrected.dead)
+
+    package = work / PACKAGE.name
+    if not corrected.dead:
+        generate(description, overlay, name, package)
+    facade = Facade(ROOT / "src" / "brex_accounting")
+    fit = Fit(facade, yaml.safe_load(table), corrected.document, PACKAGE if corrected.dead else package)
+    misfits = fit.misfits()
+    check_fit(misfits, corrected.dead, keep=keep)
+
+    tell(f"No method of the facade calls these new operations; {TABLE} lists them so now:", fit.not_listed)
+    tell(
+        "Brex requires these in answers, and nothing here needs them; openapi/overlay.yaml lets them be missing now:",
+        map(".".join, tolerated),
+    )
+    new = {DESCRIPTION: content, ROOT / TABLE: with_not_covered(table, fit.not_covered).encode()}
+    if tolerated:
+        new[OVERLAY] = overlay.read_bytes()
+    if CONTRACT.parent.is_dir():
+        new[CONTRACT] = write_contract(document).encode()
+    replaced = put_in_place(new, package, work)
+    print(f"Made generated/ from {name}{'; replaced ' if replaced else ''}{', '.join(replaced)}.")
+    if misfits:
+        raise RefusedError(f"the new files are in place, and the facade does not fit them yet: {WHAT_TO_DO}")
+    print("The facade fits. Look at git diff, then run make test.")
+
+
+def check_fit(misfits: list[str], dead: list[str], *, keep: bool) -> None:
+    """Print where the facade does not fit, and stop there, or where the overlay cannot be applied."""
+    tell("The facade does not fit:", misfits)
+    if dead:
+        raise RefusedError(
+            f"overlay actions match nothing any more ({len(dead)}, named above), and nothing was changed: "
+            "drop or mend them in openapi/overlay.yaml, and run this again."
+        )
+    if misfits and not keep:
+        raise RefusedError(
+            f"the facade does not fit in the places named above ({len(misfits)}), and nothing was changed: "
+            "KEEP=1 puts the new files in place all the same, to work on it."
+        )
+
+
+def read_overlay(path: Path) -> Document:
+    """Read and check the overlay."""
+    try:
+        overlay = read(path)
+        check_overlay(overlay, "openapi/overlay.yaml")
+    except RefusedError as refusal:
+        raise RefusedError(str(refusal).replace(str(path), "openapi/overlay.yaml")) from None
+    return overlay
+
+
+def read_named(path: Path, name: str) -> Document:
+    """Read and check a description under the name that the user knows it by."""
+    try:
+        document = read(path)
+        check_description(document, name)
+    except RefusedError as refusal:
+        raise RefusedError(str(refusal).replace(str(path), name)) from None
+    except Exception as error:  # noqa: BLE001 - such as the validator's RecursionError
+        raise RefusedError(f"{name} cannot be used: {in_one_line(error)}") from None
+    return document
+
+
+def interrupt(_number: int, _frame: object) -> NoReturn:
+    """End as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main(caller: str, *arguments: str) -> None:
+    """Understand the arguments, and keep to one sentence on stderr."""
+    keep = "--keep" in arguments
+    files = [argument for argument in arguments if argument != "--keep"]
+    for number in INTERRUPTIONS:
+        signal.signal(number, interrupt)
+    try:
+        PACKAGE.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".update.", dir=PACKAGE.parent) as work:
+            update(files, Path(caller), Path(work), keep=keep)
+    except KeyboardInterrupt:
+        reason, code = "interrupted; everything is as it was.", 130
+    except RefusedError as refusal:
+        reason, code = in_one_line(refusal), 1
+    except Exception as error:  # noqa: BLE001 - a maintainer is to read a sentence
+        reason, code = f"it failed, and everything is as it was: {type(error).__name__}: {in_one_line(error)}", 1
+    else:
+        return
+    sys.stdout.flush()
+    print(f"{PROGRAM}: {reason}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,85 @@
+"""Copies of the project, for its scripts to run in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Snapshot = dict[str, tuple[int, bytes]]
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "brex_accounting_api"
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+
+    @property
+    def generated(self) -> Path:
+        return self.root / "generated"
+
+    @property
+    def environment(self) -> Path:
+        return self.root / ".venv-generator"
+
+    def run(
+        self,
+        *arguments: str | Path,
+        script: str = "regen.sh",
+        prefix: tuple[str, ...] = (),
+        cwd: Path | None = None,
+        umask: int = -1,
+        **env: str | Path,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*prefix, self.root / "scripts" / script, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=cwd or self.root,
+            umask=umask,
+            env=os.environ | env,
+        )
+
+    def start(self, **env: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.root / "scripts" / "regen.sh"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | env,
+        )
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        file = self.root / path
+        text = file.read_text("utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), "utf-8")
+
+
+def snapshot(folder: Path) -> Snapshot:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts
+    }
+
+
+Clone = Callable[[Path], Project]
+
+
+def check_success(run: subprocess.CompletedProcess[str]) -> None:
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def command(path: Path, *lines: str) -> Path:
+    """Make a command, to stand in for one that the script calls."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]), "utf-8")
+    path.chmod(0o755)
+    return path

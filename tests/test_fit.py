@@ -1,0 +1,167 @@
+"""The facade fits the description that is here, and where it does not fit another one, it is said."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.facade import Facade, missing_imports
+from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, newly_required, with_not_covered, with_not_required
+from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted, new_operation, new_required_answer_field
+from tests.support.project import PACKAGE, ROOT
+
+Node = dict[str, Any]
+GENERATED = ROOT / "generated" / PACKAGE
+SOURCE = ROOT / "src" / "brex_accounting"
+FACADE = Facade(SOURCE)
+LISTED: Node = yaml.safe_load((ROOT / TABLE).read_text("utf-8"))
+
+pytestmark = pytest.mark.timeout(600)  # the first run on a machine makes the generator's environment
+
+
+@pytest.fixture(scope="session")
+def corrected(regenerated: Path, tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """The description as the overlay corrects it."""
+    output = tmp_path_factory.mktemp("corrected") / "description.json"
+    python = ROOT / ".venv-generator" / "bin" / "python"
+    files = ["openapi/accounting.yaml", "openapi/overlay.yaml", output]
+    subprocess.run([python, "-B", "-m", "scripts.correct_description", *files], check=True, cwd=ROOT)
+    description: Node = json.loads(output.read_text("utf-8"))
+    return description
+
+
+def fit(description: Node) -> Fit:
+    return Fit(FACADE, LISTED, description, GENERATED)
+
+
+# The description that is here
+
+
+def test_the_facade_fits(corrected: Node) -> None:
+    misfits = fit(corrected).misfits()
+    assert not misfits, "\n".join(["The facade does not fit openapi/accounting.yaml:", *misfits, WHAT_TO_DO])
+
+
+def test_every_operation_has_a_method_or_is_listed_as_not_covered(corrected: Node) -> None:
+    missing = fit(corrected).not_listed
+    assert not missing, f"No method calls {', '.join(missing)}: write one, or list it under not_covered in {TABLE}."
+
+
+def test_the_table_names_what_the_code_reads_of_an_integration() -> None:
+    functions = {node.name: node for node in FACADE.modules["_reading.py"].body if isinstance(node, ast.FunctionDef)}
+    read = {
+        node.attr
+        for node in ast.walk(functions["read_integration"])
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "wire"
+    }
+    assert read - {"to_dict"} == LISTED["read"]["Integration"]["properties"].keys()
+
+
+def test_the_facades_code_says_what_it_calls_and_tells_apart() -> None:
+    facade = FACADE
+    assert facade.operations["createIntegration"] == "integrations.py"
+    assert {"disconnectIntegration", "reactivateIntegration"} <= facade.operations.keys()
+    assert facade.error_codes["VENDOR_ACCOUNT_ID_MISMATCH"] == "VendorAccountMismatchError"
+    assert len(facade.error_codes) >= 5
+    assert facade.details["current_status"] == ("string", "IntegrationNotActiveError")
+    assert facade.details["not_found_export_entry_source_ids"] == ("array of string", "NotFoundError")
+    assert ("models.py", "brex_accounting_api.models", "IntegrationStatus") in facade.imports
+
+
+# Descriptions to come
+
+
+@pytest.mark.parametrize("drift", ADDITIVE, ids=lambda drift: drift.__name__)
+def test_what_is_added_does_no_harm(corrected: Node, drift: Drift) -> None:
+    assert fit(drifted(corrected, drift)).misfits() == []
+
+
+def test_what_is_added_and_wants_attention_is_named(corrected: Node) -> None:
+    assert fit(drifted(corrected, new_operation)).not_listed == ["newOperation"]
+    assert newly_required(LISTED, drifted(corrected, new_required_answer_field)) == [("Integration", "new_region")]
+
+
+def test_what_answers_need_not_have_is_added_to_the_overlay() -> None:
+    overlay = "actions:\n  - target: $.a\n    remove: true\n\n"
+    assert with_not_required(overlay, []) == overlay
+    [_, action] = yaml.safe_load(with_not_required(overlay, [("Integration", "new_region")]))["actions"]
+    assert action["target"] == '$.components.schemas.Integration.required[?(@ == "new_region")]'
+    assert action["remove"] is True
+
+
+@pytest.mark.parametrize("drift", MISFITS, ids=lambda drift: drift.__name__)
+def test_what_does_not_fit_is_named(corrected: Node, drift: Drift) -> None:
+    misfits = fit(drifted(corrected, drift)).misfits()
+    assert any(MISFITS[drift] in misfit for misfit in misfits), misfits
+    assert all(misfit.endswith(".") and "\n" not in misfit for misfit in misfits)
+
+
+def properties(kind: str) -> list[tuple[str, str]]:
+    return [(name, property_) for name, needs in LISTED[kind].items() for property_ in needs["properties"]]
+
+
+@pytest.mark.parametrize(("name", "property_"), [*properties("read"), *properties("sent")])
+def test_each_property_that_is_removed_or_made_an_enum_is_named(corrected: Node, name: str, property_: str) -> None:
+    def remove(description: Node) -> None:
+        del description["components"]["schemas"][name]["properties"][property_]
+
+    def close(description: Node) -> None:
+        schema = description["components"]["schemas"][name]["properties"][property_]
+        if schema.pop("enum", None) is None:
+            schema["enum"] = ["A"]
+
+    for drift in (remove, close):
+        assert any(f"{name}.{property_} " in misfit for misfit in fit(drifted(corrected, drift)).misfits())
+
+
+@pytest.mark.parametrize("code", sorted(FACADE.error_codes))
+def test_each_error_code_that_is_removed_is_named(corrected: Node, code: str) -> None:
+    def remove(description: Node) -> None:
+        codes = description["components"]["schemas"]["AccountingErrorResponse"]["properties"]["error_code"]
+        codes["enum"].remove(code)
+
+    [misfit] = fit(drifted(corrected, remove)).misfits()
+    assert f"The error code {code} is gone" in misfit
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "string", "nullable": True}),
+        ({"oneOf": [{"$ref": "#/components/schemas/X"}]}, {"$ref": "#/components/schemas/X"}),
+        ({"allOf": [{"$ref": "#/components/schemas/X"}]}, {"$ref": "#/components/schemas/X"}),
+        ({"type": "string", "const": "A"}, {"type": "string", "enum": ["A"]}),
+    ],
+)
+def test_a_value_is_the_same_however_it_is_written(other: Node, same: Node) -> None:
+    assert Value.described(other, {}, required=True) == Value.described(same, {}, required=True)
+
+
+def test_a_description_without_anything_fits_nowhere_and_is_no_crash() -> None:
+    misfits = fit({"openapi": "3.1.0", "info": {}, "paths": {}}).misfits()
+    assert any("createIntegration is gone" in misfit for misfit in misfits)
+    assert any("The schema Integration is gone" in misfit for misfit in misfits)
+
+
+def test_a_name_that_the_generated_package_lost_is_found(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "__init__.py").write_text("from .integration import Integration\n", "utf-8")
+    missing = list(missing_imports(FACADE, tmp_path))
+    assert ("models.py", "brex_accounting_api.models", "IntegrationStatus") in missing
+    assert ("models.py", "brex_accounting_api.models", "Integration") not in missing
+    assert not list(missing_imports(FACADE, GENERATED))
+
+
+@pytest.mark.parametrize("table", ["a: 1\n\nnot_covered: []\n", "a: 1\n\nnot_covered:\n  - old\n  - kept # why\n"])
+def test_the_list_of_what_is_not_covered_is_rewritten(table: str) -> None:
+    kept = "kept # why" if "kept" in table else "kept"
+    assert with_not_covered(table, ["kept", "GET /x: y"]) == f"a: 1\n\nnot_covered:\n  - {kept}\n  - 'GET /x: y'\n"
+    assert with_not_covered(table, []) == "a: 1\n\nnot_covered: []\n"

@@ -1,0 +1,451 @@
+"""`make update-description`, on copies of the project: real drift, files that are none, and servers that misbehave."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.contract import write_contract
+from scripts.download import download
+from scripts.read_description import RefusedError, read
+from tests.support.drifts import (
+    ADDITIVE,
+    Drift,
+    details_not_nullable,
+    drifted,
+    integration_id_renamed,
+    new_optional_field,
+    operation_removed,
+    schema,
+    vendor_as_an_enum,
+)
+from tests.support.project import PACKAGE, ROOT, Clone, Project, Snapshot, snapshot
+
+Node = dict[str, Any]
+DESCRIPTION = read(ROOT / "openapi" / "accounting.yaml")
+FOLDERS = ("openapi", "generated", "scripts", "src", "tests")
+
+pytestmark = pytest.mark.timeout(600)  # the first run on a machine makes the generator's environment
+
+
+@pytest.fixture
+def project(clone: Clone, tmp_path: Path) -> Project:
+    project = clone(tmp_path / "a project")
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "src" / "brex_accounting", project.root / "src" / "brex_accounting", ignore=ignore)
+    shutil.copytree(ROOT / "tests" / "data", project.root / "tests" / "data")
+    shutil.copy(ROOT / "Makefile", project.root)
+    return project
+
+
+def state(project: Project) -> dict[str, Snapshot]:
+    return {folder: snapshot(project.root / folder) for folder in FOLDERS}
+
+
+def save(project: Project, *drifts: Drift) -> Path:
+    """Save a revision as the download of it might come."""
+    path = project.root / "new revision.yaml"
+    text = json.dumps(drifted(DESCRIPTION, *drifts), indent="\t").replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    return path
+
+
+def update(project: Project, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return project.run(*arguments, script="update_description.sh", **env)
+
+
+def check_refused(run: subprocess.CompletedProcess[str], shown: str) -> None:
+    assert run.returncode == 1
+    [line] = run.stderr.splitlines()
+    assert line.startswith("update-description: ")
+    assert shown in line
+
+
+def refuse(project: Project, shown: str, *arguments: str | Path, **env: str) -> str:
+    """Run it where it has to refuse, with everything as it was; return what it printed."""
+    before = state(project)
+    run = update(project, *arguments, **env)
+    check_refused(run, shown)
+    assert state(project) == before
+    return run.stdout
+
+
+# Drift
+
+USE = """
+import asyncio, httpx, json, sys
+from brex_accounting import BrexAccounting, ConflictError, IntegrationStatus
+import brex_accounting, brex_accounting_api
+assert brex_accounting.__file__.startswith(sys.argv[1]) and brex_accounting_api.__file__.startswith(sys.argv[1])
+
+NEW = {"new_region": "EU", "new_label": "main"} if sys.argv[2] == "new" else {}
+SENT = {"integration_id": "int_1", "vendor": "ERP_A", "vendor_account_id": "a", "status": "DRIFT_STATUS",
+        "created_at": "2025-08-15T10:00:00Z"} | NEW
+
+def answer(request):
+    if request.url.path.endswith("/disconnect"):
+        return httpx.Response(409, json={"error_code": "DRIFT_CODE", "message": "no", "details": None})
+    return httpx.Response(200, json=SENT)
+
+async def main():
+    async with BrexAccounting("bxt_x", transport=httpx.MockTransport(answer)) as brex:
+        integration = await brex.integrations.create("ERP_A", "a")
+        assert integration.status is IntegrationStatus.DRIFT_STATUS
+        assert integration.unknown_fields == NEW, integration.unknown_fields
+        try:
+            await brex.integrations.disconnect("int_1")
+        except ConflictError as error:
+            assert error.error_code == "DRIFT_CODE"
+            print("works")
+
+asyncio.run(main())
+"""
+
+
+def test_additions_need_no_change_of_the_facade(project: Project) -> None:
+    source = snapshot(project.root / "src")
+    file = save(project, *ADDITIVE)
+    run = update(project, file)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "Breaking" not in run.stdout
+    for line in ADDITIVE.values():
+        assert f"  - {line}\n" in run.stdout
+    assert "calls these new operations; scripts/relied_on.yaml lists them so now:\n  - newOperation\n" in run.stdout
+    assert "openapi/overlay.yaml lets them be missing now:\n  - Integration.new_region\n" in run.stdout
+    assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
+
+    assert snapshot(project.root / "src") == source
+    assert (project.root / "openapi" / "accounting.yaml").read_bytes() == file.read_bytes()
+    assert (project.root / "tests" / "data" / "contract.yaml").read_text("utf-8") == write_contract(read(file))
+    table = (project.root / "scripts" / "relied_on.yaml").read_text("utf-8")
+    assert "newOperation" in yaml.safe_load(table)["not_covered"]
+    # Uncounted: what is covered here is the copy, and not src/.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment["PYTHONPATH"] = f"{project.root / 'src'}{os.pathsep}{project.generated}"
+    for server in ("new", "old"):
+        used = subprocess.run(
+            [sys.executable, "-c", USE, project.root, server],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=project.root,
+            env=environment,
+        )
+        assert (used.stdout, used.stderr) == ("works\n", "")
+
+    # And again: the revision that is there is no news.
+    after = state(project)
+    again = update(project, file)
+    assert again.returncode == 0
+    assert again.stdout.startswith("Nothing changed since openapi/accounting.yaml.\n")
+    assert state(project) == after
+
+
+@pytest.mark.parametrize(
+    ("drift", "shown"),
+    [
+        (vendor_as_an_enum, "CreateIntegrationRequest.vendor has become an enum (CAMPFIRE, HANOVER_PARK, RILLET)"),
+        (details_not_nullable, "AccountingErrorResponse.details is no longer nullable"),
+        (operation_removed, "The operation reactivateIntegration is gone, or has another operationId"),
+    ],
+)
+def test_where_the_facade_does_not_fit_it_says_so_and_changes_nothing(
+    project: Project, drift: Drift, shown: str
+) -> None:
+    told = refuse(project, "the facade does not fit in the places named above", save(project, drift))
+    assert f"The facade does not fit:\n  - {shown}" in told
+
+
+def test_an_overlay_action_that_matches_nothing_is_named_with_its_reason(project: Project) -> None:
+    told = refuse(
+        project,
+        "overlay actions match nothing any more (1, named above), and nothing was changed: drop or mend",
+        save(project, integration_id_renamed),
+    )
+    assert "Integration.integration_id (read): the property is removed; perhaps it is called id now" in told
+    assert "overlay action 1 ($.components.schemas.Integration.required" in told
+    assert "its reason: Every published example of an integration lacks integration_id" in told
+    assert "Integration.integration_id is gone (removed" in told
+
+
+def mend(description: Node) -> None:
+    limit = description["paths"]["/v3/accounting/records"]["get"]["parameters"][2]
+    assert limit["name"] == "limit"
+    limit["schema"]["type"] = "integer"
+    schema(description, "AccountingErrorDetails")["properties"] |= {
+        "existing_vendor_account_id": {"type": "string", "description": "in Brex's words"},
+        "requested_vendor_account_id": {"type": "string"},
+    }
+
+
+def test_an_overlay_action_that_brex_made_needless_is_named(project: Project) -> None:
+    run = update(project, save(project, mend))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "Breaking" not in run.stdout
+    idle = run.stdout.partition("Without effect on generated/, for openapi/overlay.yaml corrects it:\n")[2]
+    assert "query parameter limit (sent): its type is integer, and was number" in idle
+    needless = idle.partition("no longer needed, for Brex publishes it so now; drop them:\n")[2]
+    assert [line.split("(")[0] for line in needless.splitlines()[:2]] == [
+        "  - overlay action 4 ",
+        "  - overlay action 7 ",
+    ]
+
+
+def as_openapi_31(node: Any) -> Any:
+    """Write null as OpenAPI 3.1 does."""
+    if isinstance(node, list):
+        return [as_openapi_31(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: as_openapi_31(value) for key, value in node.items()}
+    if node.pop("nullable", False):
+        if "allOf" in node:
+            node["anyOf"] = [*node.pop("allOf"), {"type": "null"}]
+        else:
+            node["type"] = [node["type"], "null"]
+    return node
+
+
+def test_openapi_31_changes_nothing_but_the_version(project: Project, regenerated: Path) -> None:
+    def rewrite(description: Node) -> None:
+        description.update(as_openapi_31(description) | {"openapi": "3.1.0"})
+
+    run = update(project, save(project, rewrite))
+    assert (run.returncode, run.stderr) == (0, "")
+    changes = run.stdout.partition("Made generated/")[0]
+    assert changes.endswith("Elsewhere:\n  - openapi: is 3.1.0, and was 3.0.0\n\n")
+    assert "Breaking" not in changes
+    assert snapshot(project.generated / PACKAGE) == snapshot(regenerated)
+
+
+def test_keep_puts_in_place_what_does_not_fit(project: Project) -> None:
+    file = save(project, vendor_as_an_enum)
+    run = subprocess.run(
+        ["make", "--silent", "update-description", f"FILE={file.name}", "KEEP=1"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=project.root,
+    )
+    assert run.returncode == 2
+    assert "the new files are in place, and the facade does not fit them yet: Make src/ fit" in run.stderr
+    assert (project.root / "openapi" / "accounting.yaml").read_bytes() == file.read_bytes()
+    assert (project.generated / PACKAGE / "models" / "integration_vendor.py").is_file()
+
+
+def test_a_file_that_was_downloaded_over_the_old_one_is_compared_with_the_last_commit(project: Project) -> None:
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    (project.root / ".gitignore").write_text(".venv-generator\n", "utf-8")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=x"]):
+        subprocess.run([*git, *command], check=True, cwd=project.root)
+    save(project, new_optional_field).replace(project.root / "openapi" / "accounting.yaml")
+    run = update(project, "openapi/accounting.yaml")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("What changed since the last commit:\n")
+    assert ADDITIVE[new_optional_field] in run.stdout
+    assert "new_label: str | None" in (project.generated / PACKAGE / "models" / "integration.py").read_text("utf-8")
+
+
+def test_without_an_earlier_description_it_says_so(project: Project) -> None:
+    file = save(project, new_optional_field)
+    (project.root / "openapi" / "accounting.yaml").write_text("broken: [", "utf-8")
+    run = update(project, file, GIT_DIR="/nowhere")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("There is no earlier description to compare with.\n")
+
+
+# Whatever fails, everything is as it was
+
+GARBAGE: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is not a YAML or JSON object"),
+    "binary": (bytes(range(256)), "cannot be read as YAML or JSON"),
+    "a web page": (b"<!doctype html><title>x: y</title>", "is not an OpenAPI 3.0 or 3.1 description"),
+    "a list": (b"- 1", "is not a YAML or JSON object"),
+    "Swagger": (b'{"swagger": "2.0"}', "is not an OpenAPI 3.0 or 3.1 description"),
+    "cut short": (json.dumps(DESCRIPTION).encode()[:-9], "cannot be read as YAML or JSON"),
+    "a loop": (
+        json.dumps(
+            drifted(DESCRIPTION, lambda d: d["components"]["schemas"].update(L={"$ref": "#/components/schemas/L"}))
+        ).encode(),
+        "cannot be used",
+    ),
+}
+
+
+def test_a_file_that_is_no_description_changes_nothing(project: Project) -> None:
+    for content, shown in GARBAGE.values():
+        (project.root / "garbage").write_bytes(content)
+        assert refuse(project, f"garbage {shown}", "garbage") == ""
+
+
+def test_wrong_arguments_change_nothing(project: Project) -> None:
+    refuse(project, "nowhere.yaml cannot be read (No such file or directory)", "nowhere.yaml")
+    refuse(project, "openapi cannot be read (Is a directory)", "openapi")
+    refuse(project, "it takes one FILE, and was given 2", "a", "b")
+
+
+def test_a_description_that_the_generator_fails_on_changes_nothing(project: Project) -> None:
+    def close(description: Node) -> None:
+        schema(description, "Vendor")["properties"]["id"]["enum"] = ["A-B", "A_B"]
+
+    refuse(
+        project, "the generator failed, and generated/ is as it was: ValueError: Duplicate key", save(project, close)
+    )
+
+
+def test_an_overlay_that_is_broken_changes_nothing(project: Project) -> None:
+    project.edit("openapi/overlay.yaml", "overlay: 1.0.0", "overlay: 9")
+    refuse(project, "openapi/overlay.yaml is not a valid Overlay 1.0 document", save(project))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_changes_nothing(project: Project, number: signal.Signals) -> None:
+    before = state(project)
+    run = subprocess.Popen(
+        [project.root / "scripts" / "update_description.sh", save(project, new_optional_field)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list(project.generated.glob(".update.*/.regen.*/description.json")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    os.killpg(run.pid, number)
+    _, complaint = run.communicate()
+    assert (run.returncode, complaint) == (130, "update-description: interrupted; everything is as it was.\n")
+    assert state(project) == before
+
+
+FAIL_AT = """
+import os, sys
+from scripts import update_description as subject
+
+os.dup2(os.open("openapi", os.O_RDONLY), 9, inheritable=True)
+real, calls = subject.write, []
+
+def write(*arguments):
+    calls.append(arguments)
+    if len(calls) == int(sys.argv[1]):
+        raise OSError("the disk is full")
+    real(*arguments)
+
+subject.write = write
+subject.main(os.getcwd(), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("number", ["1", "3"])
+def test_a_replacement_that_fails_halfway_is_undone(project: Project, number: str) -> None:
+    file = save(project, *ADDITIVE)
+    before = state(project)
+    python = project.environment / "bin" / "python"
+    run = subprocess.run(
+        [python, "-c", FAIL_AT, number, file], check=False, capture_output=True, text=True, cwd=project.root
+    )
+    check_refused(run, "it failed, and everything is as it was: OSError: the disk is full")
+    assert state(project) == before
+
+
+def test_two_runs_at_once_take_turns(project: Project) -> None:
+    file = save(project, new_optional_field)
+    command = [project.root / "scripts" / "update_description.sh", file]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [run.communicate() for run in runs]
+    assert [(run.returncode, errors) for run, (_, errors) in zip(runs, told, strict=True)] == [(0, ""), (0, "")]
+    assert sorted(output.split()[0] for output, _ in told) == ["Nothing", "What"]
+
+
+# Fetching
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status, headers, body = self.server.answers[self.path]  # type: ignore[attr-defined]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Serve one more answer, and return its address."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.answers = {}  # type: ignore[attr-defined]
+
+        def add(path: str, body: bytes = b"", status: int = 200, **headers: str) -> str:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            server.answers[path] = (status, named, body)  # type: ignore[attr-defined]
+            return f"http://127.0.0.1:{server.server_port}{path}"
+
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield add
+        server.shutdown()
+        thread.join()
+
+
+def test_fetches_follows_and_takes_in(project: Project, serve: Serve) -> None:
+    serve("/api.yaml", save(project, new_optional_field).read_bytes(), Content_Type="application/yaml")
+    url = serve("/old.yaml", status=302, Location="/api.yaml")
+    run = update(project, BREX_DESCRIPTION_URL=url)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert ADDITIVE[new_optional_field] in run.stdout
+    assert f"Made generated/ from {url}" in run.stdout
+
+
+def test_a_failed_fetch_changes_nothing(project: Project, serve: Serve) -> None:
+    url = serve("/api.yaml", b"<html>", Content_Type="text/html")
+    refuse(project, f"{url} answered a web page", BREX_DESCRIPTION_URL=url)
+    refuse(project, "cannot be fetched", BREX_DESCRIPTION_URL="https://127.0.0.1:9")
+
+
+def check_download(url: str, shown: str, **limits: Any) -> None:
+    with pytest.raises(RefusedError) as caught:
+        download(url, **limits)
+    assert shown in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_says_what_a_server_answered_in_place_of_a_description(serve: Serve) -> None:
+    check_download(serve("/gone", status=404), "answered 404 Not Found: look where Brex serves the file now")
+    check_download(serve("/down", b"x", status=503), "answered 503 Service Unavailable")
+    check_download(serve("/page", b"\xef\xbb\xbf <html>"), "answered a web page, and no OpenAPI description")
+    check_download(serve("/large", b"x" * 2048), "is larger than 1 KiB", largest=1024)
+    check_download(serve("/slow", b"x"), "comes too slowly", longest=-1.0)
+    check_download(serve("/zip", b"x", Content_Encoding="gzip"), "in a compression that was not asked for")
+    check_download(serve("/cut", b"x", Content_Length="9"), "cannot be fetched (peer closed connection")
+    check_download(serve("/loop", status=302, Location="/loop"), "is one redirect too many")
+    check_download(serve("/out", status=302, Location="http://example.com/x"), "is not an https address")
+    check_download(serve("/file", status=302, Location="file:///etc/passwd"), "is not an https address")
+
+
+@pytest.mark.parametrize("url", ["http://example.com/api.yaml", "ftp://127.0.0.1/x", "file:///etc/passwd", "api.yaml"])
+def test_asks_no_address_that_is_not_https(url: str) -> None:
+    check_download(url, "is not an https address, and is not asked")
+
+
+def test_says_that_it_is_offline() -> None:
+    check_download("https://nowhere.invalid/api.yaml", "go online, or download it yourself and pass FILE=…")
