@@ -25,7 +25,7 @@ class Format(Protocol):
     head: bytes
 
     def page(self, records: Iterable[AccountingRecord]) -> bytes:
-        """Write records; a line of text ends in a line feed."""
+        """Write records, whole lines."""
         ...
 
     def key(self, record: AccountingRecord) -> Key:
@@ -97,5 +97,5 @@ def format_of(file: Path) -> Format:
 
 def _csv(lines: Iterable[Iterable[str]]) -> bytes:
     written = StringIO()
-    csv.writer(written, lineterminator="\n").writerows(lines)
+    csv.writer(written).writerows(lines)  # with \r\n (RFC 4180): by another ending it would not quote a \r in a text
     return written.getvalue().encode()
