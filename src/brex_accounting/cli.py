@@ -65,7 +65,9 @@ def _invoke(tokens: Sequence[str]) -> int:
         )
     except cyclopts.CycloptsError as error:
         command = " ".join(["brex-accounting", *(error.command_chain or ())])
-        problem = f"{' '.join(str(error).split())} See {command} --help."
+        surplus = isinstance(error, cyclopts.UnusedCliTokensError) and error.unused_tokens
+        said = f"There are too many arguments: {' '.join(surplus)}." if surplus else " ".join(str(error).split())
+        problem = f"{said} See {command} --help."
     else:
         return int(code or 0)
     raise StopError(problem, Code.USAGE)
@@ -82,7 +84,6 @@ def _app() -> cyclopts.App:
         version=__version__,
         help=HELP,
         help_epilogue=EPILOGUE,
-        help_format="plaintext",
         suppress_keyboard_interrupt=False,
     )
     of_integrations = App(name="integrations", help="Connect an accounting system to the account, pause it, resume it.")

@@ -102,6 +102,7 @@ WORDING = {
     r"An earlier attempt of this call": "An earlier attempt of this command",
     r"as long as retry_after says": "as long as it says",
     r"look at status, error_code and details": "look at what it says",
+    r"^timeout must": "--timeout must",
     r"\bbase_url\b": "--base-url",
     r"\bidempotency_key\b": "--idempotency-key",
     r"\bpage_size\b": "--page-size",

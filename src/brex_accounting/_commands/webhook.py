@@ -47,8 +47,8 @@ def verify(
     given = dict(_header(each) for each in headers)
     named = {"Webhook-Id": id, "Webhook-Timestamp": timestamp, "Webhook-Signature": signature}
     given |= {name: value for name, value in named.items() if value is not None}
-    secrets = _secrets()
-    event = import_module("brex_accounting.webhooks").verify_webhook(_read(body), given, secrets, tolerance=tolerance)
+    secrets, content = _secrets(), _read(body)
+    event = import_module("brex_accounting.webhooks").verify_webhook(content, given, secrets, tolerance=tolerance)
     _show(event, json=json)
 
 
