@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from ._commands.endings import Code, StopError, code_of, sentence
@@ -32,12 +34,15 @@ def main() -> None:
 
 def _run(tokens: Sequence[str]) -> int:
     """Run a command; what stands in its way is told in one sentence."""
+    prepare()
     problem: BaseException | None = None
     try:
         with _extra(tokens):
             code = _invoke(tokens)
     except (BrexError, OSError, StopError, KeyboardInterrupt) as error:
         problem, code = error, code_of(error)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours: no traceback, whose frames may hold a secret
+        problem, code = StopError(_mistake(error), Code.FAILED), Code.FAILED
     try:
         finish()
     except OSError as error:
@@ -51,10 +56,16 @@ def _run(tokens: Sequence[str]) -> int:
     return code
 
 
+def _mistake(error: Exception) -> str:
+    """Say where, for whoever mends it; what the error says may be somebody's books."""
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    place = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return f"a mistake of brex-accounting {__version__} ({type(error).__name__} in {place}): please report it."
+
+
 def _invoke(tokens: Sequence[str]) -> int:
     import cyclopts  # noqa: PLC0415 - an extra
 
-    prepare()
     try:
         code = _app()(
             _options_behind(tokens),

@@ -1,6 +1,7 @@
 """Exit codes, and the one sentence of each ending, over real sockets."""
 
 import asyncio
+import re
 import signal
 import socket
 import subprocess
@@ -13,10 +14,10 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from brex_accounting import SQLiteTokenStore, StoredToken, Token, _failure, errors
-from brex_accounting._commands import endings
+from brex_accounting._commands import endings, records
 from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._tokens import store_key
-from tests.support.commands import World, ended, environment
+from tests.support.commands import RUN, World, ended, environment
 
 
 @pytest.mark.parametrize(
@@ -208,3 +209,30 @@ def test_the_installed_command(world: World) -> None:
         env=environment(**world.variables),
     )
     assert process.stdout.startswith('{"id":"accr_000000000000"')
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
+def test_a_closed_stream(world: World, tmp_path: Path, closed: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", RUN, "records", "list"]
+    process = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {closed}', "sh", *command],
+        capture_output=True,
+        check=False,
+        env=environment(**world.variables),
+        cwd=tmp_path,
+    )
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert (process.stdout == b"") == (closed == ">&-")
+
+
+def test_a_mistake_of_ours(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError(world.sandbox.token)
+
+    monkeypatch.setattr(records, "write_table", broken)
+    told = world.run("records", "list")
+    assert told.code == 1
+    assert re.fullmatch(
+        r"a mistake of brex-accounting [\w.]+ \(KeyError in test_endings\.py, line \d+\): please report it\.",
+        told.problem,
+    )

@@ -185,6 +185,10 @@ def test_what_stands_in_the_way(world: World, tmp_path: Path) -> None:
     assert refused(str(file), "--resume").startswith("there is no interrupted export to <folder>/ledger.csv")
     assert "No such file or directory" in refused(str(tmp_path / "nowhere" / "ledger.csv"))
     assert "--page-size must be a whole number from 1 to 1,000" in refused(str(file), "--page-size", "0")
+    (tmp_path / "folder.csv").mkdir()
+    assert (
+        refused(str(tmp_path / "folder.csv"), "--overwrite") == "<folder>/folder.csv is a folder: choose another name."
+    )
     file.write_text("precious")
     assert refused(str(file)) == "<folder>/ledger.csv exists: choose another name, or replace it with --overwrite."
     assert file.read_text() == "precious"

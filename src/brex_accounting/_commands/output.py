@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from brex_accounting._answers import printable
 
@@ -48,19 +47,21 @@ def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
     ]
     if sys.stdout.isatty():
         widths = _fit(columns, widths, Console(file=sys.stdout).width)
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    shown = [place for place, width in enumerate(widths) if width]
-    for place in shown:
-        column = columns[place]
-        table.add_column(column.name, justify=column.justify, width=widths[place], no_wrap=True, overflow="ellipsis")
-    for line in lines:
-        table.add_row(*(line[place] for place in shown))
-    room = sum(widths) + GAP * len(columns)
-    console = Console(file=sys.stdout, width=room, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(table)
-    for text in captured.get().splitlines():
-        write(text.rstrip())
+    for line in [[column.name for column in columns], *lines]:
+        shown = (
+            _in_width(text, width, column.justify)
+            for text, width, column in zip(line, widths, columns, strict=True)
+            if width
+        )
+        write((" " * GAP).join(shown).rstrip())
+
+
+def _in_width(text: str, width: int, justify: Literal["left", "right"]) -> str:
+    """Cut or fill a text, counting a wide character as the two columns that it takes."""
+    if cell_len(text) > width:
+        text = f"{set_cell_size(text, width - 1)}…"
+    space = " " * (width - cell_len(text))
+    return text + space if justify == "left" else space + text
 
 
 def _fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:

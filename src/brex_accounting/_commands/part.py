@@ -49,6 +49,8 @@ class Part:
 
     def begin(self, state: State, head: bytes, *, overwrite: bool) -> None:
         """Begin anew. Raises OSError."""
+        if self._target.is_dir():
+            stop(f"{self.file} is a folder: choose another name.", Code.USAGE)
         if not overwrite and self._target.exists():
             stop(f"{self.file} exists: choose another name, or replace it with --overwrite.", Code.USAGE)
         if not overwrite and self._state_path.exists():

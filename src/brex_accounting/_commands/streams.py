@@ -5,11 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from io import TextIOWrapper
+from io import TextIOBase, TextIOWrapper
+
+
+class _Nowhere(TextIOBase):
+    """Takes the place of a stream that is closed."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def prepare() -> None:
     """Let every character out: as UTF-8, or on a terminal as well as it can."""
+    # They are None where whoever started this closed them.
+    sys.stdout = sys.stdout or _Nowhere()
+    sys.stderr = sys.stderr or _Nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
@@ -17,8 +27,7 @@ def prepare() -> None:
 
 def finish() -> None:
     """See that what was written is out."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    sys.stdout.flush()
 
 
 def give_up_stdout() -> None:
