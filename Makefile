@@ -19,7 +19,7 @@ help:
 	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
 
 demo: .venv/made-for-demo
-	@$(BIN)/python -c "import sys; from brex_accounting._demo import main; sys.exit(main())"
+	@$(BIN)/brex-accounting demo
 
 test: lint types check-generated unit
 

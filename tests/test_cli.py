@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from brex_accounting import cli
+from brex_accounting._commands import serve
 
 SOURCE = Path(cli.__file__).parents[1]
 RUN = "from brex_accounting.cli import main; main()"
@@ -112,7 +113,7 @@ class TestInThisProcess:
             printed.append(text)
             signal.raise_signal(signal.SIGTERM)
 
-        monkeypatch.setattr(cli, "print", print_and_signal, raising=False)
+        monkeypatch.setattr(serve, "print", print_and_signal, raising=False)
         assert not self.run(monkeypatch, "sandbox", "--port", "0", "--records", "3", "--rate-limit", "0")
         assert re.match(r"A sandbox .* with 3 records, at http://127\.0\.0\.1:\d+\. ", printed[0])
 
@@ -132,9 +133,13 @@ class TestInThisProcess:
             port = str(other.getsockname()[1])
             assert "it is in use" in str(self.run(monkeypatch, "sandbox", "--port", port))
 
-    def test_without_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("records", "cli"), ("whoami", "cli")])
+    def test_without_the_extra(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, extra: str
+    ) -> None:
         monkeypatch.setitem(sys.modules, "cyclopts", None)
-        assert "pip install" in str(self.run(monkeypatch, "sandbox"))
+        assert self.run(monkeypatch, command) == 1
+        assert f'pip install "brex-accounting[{extra}]"' in capsys.readouterr().err
 
     def test_help(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         assert not self.run(monkeypatch, "sandbox", "--help")

@@ -1,97 +1,148 @@
 """The brex-accounting command."""
 
-import asyncio
-import errno
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING, Literal
+from __future__ import annotations
 
-from ._login import login, logout, whoami
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
+from typing import TYPE_CHECKING
+
+from ._commands.endings import Code, StopError, code_of, sentence
+from ._commands.streams import finish, give_up_stdout, note, prepare
 from ._version import __version__
+from .errors import BrexError
 
 if TYPE_CHECKING:
-    from .sandbox import Sandbox
+    import cyclopts
+
+HELP = "Tools for the Brex Accounting API."
+EPILOGUE = """\
+BREX_TOKEN is the token; it is never an argument. For OAuth 2.0 set BREX_CLIENT_ID, BREX_CLIENT_SECRET, BREX_ACCOUNT \
+and BREX_TOKEN_STORE instead. --base-url, --account and --timeout may stand before the command too.
+
+Exit codes: 0 fine, 1 something on this machine, or done in part, 2 usage, 3 refused by the API, 4 authorization, \
+5 no answer or the outcome is unknown, 130 interrupted."""
+OF_THE_SANDBOX = {"starlette", "uvicorn"}
 
 
 def main() -> None:
     """Run the command line."""
-    with _extra():
-        import cyclopts  # noqa: PLC0415  # an extra
-    app = cyclopts.App(name="brex-accounting", version=__version__, help="Tools for the Brex Accounting API.")
-    for command in (login, logout, whoami, sandbox):
-        app.command(command)
-    app(sys.argv[1:])
+    sys.exit(_run(sys.argv[1:]))
 
 
-def sandbox(
-    *,
-    port: int = 8765,
-    records: int = 500,
-    id_key: Literal["integration_id", "id", "both"] = "integration_id",
-    rate_limit: int = 1000,
-    honor_idempotency_keys: bool = True,
-) -> None:
-    """Serve a sandbox of the API on 127.0.0.1 until Ctrl-C.
-
-    Args:
-        port: The port to listen on; 0 picks a free one.
-        records: How many sample accounting records there are.
-        id_key: How the API names an integration's id.
-        rate_limit: How many requests a token has in 60 seconds; 0 is no limit.
-        honor_idempotency_keys: Whether a repeated Idempotency-Key gets the first answer again.
-    """
-    with _extra():
-        from .sandbox import Sandbox  # noqa: PLC0415  # an extra
+def _run(tokens: Sequence[str]) -> int:
+    """Run a command; what stands in its way is told in one sentence."""
+    prepare()
+    problem: BaseException | None = None
     try:
-        account = Sandbox(
-            records=records,
-            id_key=id_key,
-            rate_limit=(rate_limit, 60.0) if rate_limit else None,
-            honor_idempotency_keys=honor_idempotency_keys,
+        with _extra(tokens):
+            code = _invoke(tokens)
+    except (BrexError, OSError, StopError, KeyboardInterrupt) as error:
+        problem, code = error, code_of(error)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours: no traceback, whose frames may hold a secret
+        problem, code = StopError(_mistake(error), Code.FAILED), Code.FAILED
+    try:
+        finish()
+    except OSError as error:
+        give_up_stdout()
+        problem, code = problem or error, code or Code.FAILED
+    if isinstance(problem, BrokenPipeError):  # whoever reads it has all that they want
+        return Code.FINE
+    if problem is not None:
+        output = isinstance(problem, OSError) and problem.filename is None
+        note(f"brex-accounting: {'the output cannot be written: ' if output else ''}{sentence(problem)}")
+    return code
+
+
+def _mistake(error: Exception) -> str:
+    """Say where, for whoever mends it; what the error says may be somebody's books."""
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    place = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return f"a mistake of brex-accounting {__version__} ({type(error).__name__} in {place}): please report it."
+
+
+def _invoke(tokens: Sequence[str]) -> int:
+    import cyclopts  # noqa: PLC0415 - an extra
+
+    try:
+        code = _app()(
+            _options_behind(tokens),
+            exit_on_error=False,
+            print_error=False,
+            verbose=False,
+            result_action="return_value",
         )
-    except ValueError as problem:
-        sys.exit(f"brex-accounting: {problem}.")
-    sys.exit(asyncio.run(_serve(account, port)))
+    except cyclopts.CycloptsError as error:
+        command = " ".join(["brex-accounting", *(error.command_chain or ())])
+        surplus = isinstance(error, cyclopts.UnusedCliTokensError) and error.unused_tokens
+        said = f"There are too many arguments: {' '.join(surplus)}." if surplus else " ".join(str(error).split())
+        problem = f"{said} See {command} --help."
+    else:
+        return int(code or 0)
+    raise StopError(problem, Code.USAGE)
+
+
+def _app() -> cyclopts.App:
+    from cyclopts import App  # noqa: PLC0415 - an extra
+
+    from ._commands import demo, export, integrations, records, report, serve, webhook  # noqa: PLC0415
+    from ._login import login, logout, whoami  # noqa: PLC0415
+
+    app = App(
+        name="brex-accounting",
+        version=__version__,
+        help=HELP,
+        help_epilogue=EPILOGUE,
+        suppress_keyboard_interrupt=False,
+    )
+    of_integrations = App(name="integrations", help="Connect an accounting system to the account, pause it, resume it.")
+    of_integrations.command(integrations.create)
+    of_integrations.command(integrations.ensure)
+    of_integrations.command(integrations.disconnect)
+    of_integrations.command(integrations.reactivate)
+    of_records = App(name="records", help="Read accounting records, and report what became of them.")
+    of_records.command(records.list_, name="list")
+    of_records.command(records.get)
+    of_records.command(export.export)
+    of_records.command(report.report)
+    of_webhooks = App(name="webhook", help="Look at what Brex sends to a webhook.")
+    of_webhooks.command(webhook.verify)
+    for group in (of_integrations, of_records, of_webhooks):
+        app.command(group)
+    app.command(demo.demo)
+    app.command(login)
+    app.command(logout)
+    app.command(whoami)
+    app.command(serve.sandbox)
+    return app
+
+
+def _options_behind(tokens: Sequence[str]) -> list[str]:
+    """Put the options of the connection that stand before the command behind it, where they are understood."""
+    from ._commands.connection import GLOBAL_OPTIONS  # noqa: PLC0415
+
+    words, front = list(tokens), list[str]()
+    while words and words[0].partition("=")[0] in GLOBAL_OPTIONS:
+        taken = 1 if "=" in words[0] else 2
+        front, words = front + words[:taken], words[taken:]
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end] + front + words[end:]
 
 
 @contextmanager
-def _extra() -> Iterator[None]:
+def _extra(tokens: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
-        sys.exit(
-            f"brex-accounting: {str(missing.name).partition('.')[0]} is not installed; "
-            'install what this command needs with: pip install "brex-accounting[sandbox]"'
+        if str(missing.name).startswith("brex_accounting"):
+            raise
+        name = str(missing.name).partition(".")[0]
+        extra = "sandbox" if name in OF_THE_SANDBOX or "sandbox" in tokens[:1] else "cli"
+        problem = (
+            f'{name} is not installed; install what this command needs with: pip install "brex-accounting[{extra}]"'
         )
-
-
-async def _serve(account: "Sandbox", port: int) -> str | None:
-    """Serve until a signal; what is returned is for sys.exit."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    # Not loop.add_signal_handler, which Windows lacks.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
-    async with AsyncExitStack() as stack:
-        try:
-            url = await stack.enter_async_context(account.serve(port=port))
-        except (OSError, ValueError) as problem:
-            in_use = isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE
-            reason = "it is in use" if in_use else str(problem)
-            return f"brex-accounting: cannot listen on port {port}: {reason}. Choose another with --port."
-        print(_WELCOME.format(url=url, account=account, records=len(account.state.records)), flush=True)  # noqa: T201
-        await stopped.wait()
-    return None
-
-
-_WELCOME = """\
-A sandbox of the Brex Accounting API with {records} records, at {url}. Ctrl-C ends it.
-To point BrexAccounting() at it:
-
-export BREX_BASE_URL={url}
-export BREX_TOKEN={account.token}
-export BREX_WEBHOOK_SECRETS={account.webhooks.secret}
-
-A token with no scope but accounting.record.read: {account.read_only_token}"""
+    else:
+        return
+    raise StopError(problem, Code.FAILED)

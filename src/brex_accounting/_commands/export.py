@@ -1,0 +1,167 @@
+"""records export: all records of a query, in a file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from brex_accounting.client import PRODUCTION, BrexAccounting
+from brex_accounting.errors import BrexError
+from brex_accounting.models import InvalidRecord
+
+from .connection import HERE, Connection
+from .endings import Code, code_of, sentence, stop
+from .filters import ALL, Filters
+from .formats import Format, Key, format_of
+from .options import Flag
+from .output import cell, progress
+from .part import Part, State
+from .signals import run
+from .streams import note
+
+PAGE_SIZE = 100
+
+
+def export(
+    file: Path,
+    /,
+    *,
+    filters: Filters = ALL,
+    resume: Flag = False,
+    overwrite: Flag = False,
+    page_size: int = PAGE_SIZE,
+    connection: Connection = HERE,
+) -> Code:
+    """Write all records into a file: CSV, a row for each line item, or JSON Lines, by the file's extension.
+
+    The file appears when it is whole. An export that ended early is kept beside it as FILE.part, and --resume goes on
+    where it ended.
+
+    Args:
+        file: Where to write, ending in .csv, .jsonl or .ndjson.
+        resume: Go on with an export to this file that ended early, with the filters that it had.
+        overwrite: Replace the file, or what is left of an export that ended early.
+        page_size: How many records to ask for at a time, 1 to 1,000.
+    """
+    kind = format_of(file)
+    client = connection.client()
+    state = State(filters=_set(filters), base_url=_base_url(connection), account=_account(connection))
+    with Part(file) as part:
+        seen = set[Key]()
+        try:
+            if resume:
+                state, seen = _go_on(part, kind, state)
+            else:
+                part.begin(state, kind.head, overwrite=overwrite)
+        except OSError as error:
+            problem: BaseException = error
+        else:
+            return _finish(_Export(client, part, kind, state, seen), connection, page_size)
+    return stop(f"cannot write {file}: {sentence(problem)}")
+
+
+class _Export:
+    def __init__(self, client: BrexAccounting, part: Part, kind: Format, state: State, seen: set[Key]) -> None:
+        self.part = part
+        self.state = state
+        self._client = client
+        self._kind = kind
+        self._seen = seen
+        self._invalid = 0
+
+    async def run(self, page_size: int) -> None:
+        """Write page after page. Raises BrexError, OSError."""
+        state = self.state
+        with progress("Exporting") as bar:
+            task = bar.add_task("", total=None, completed=state.records)
+            async with (
+                self._client as brex,
+                aclosing(
+                    brex.records.pages(
+                        **msgspec.convert(state.filters, Filters).arguments(),
+                        page_size=page_size,
+                        cursor=state.cursor,
+                        on_invalid=self._leave_out,
+                    )
+                ) as pages,
+            ):
+                async for page in pages:
+                    records = [each for each in page.items if self._kind.key(each) not in self._seen]
+                    self.part.write(self._kind.page(records))
+                    state.cursor, state.done = page.next_cursor, not page.has_next_page
+                    state.records += len(records)
+                    state.lines += sum(max(1, len(each.line_items)) for each in records)
+                    state.unbalanced += sum(not each.is_balanced for each in records)
+                    state.left_out, self._invalid = state.left_out + self._invalid, 0
+                    self.part.keep(state)
+                    bar.update(task, total=page.total_count, completed=state.records + state.left_out)
+
+    def _leave_out(self, record: InvalidRecord) -> None:
+        self._invalid += 1
+        name = cell(record.record_id) if record.record_id else "a record without a readable id"
+        note(f"brex-accounting: {name} cannot be understood and is left out: {record.reason}")
+
+
+def _go_on(part: Part, kind: Format, now: State) -> tuple[State, set[Key]]:
+    """Take up an export that ended early, for the same account and with its own filters."""
+    if now.filters:
+        stop("--resume goes on with the filters that the export had: leave the filters out.", Code.USAGE)
+    state = part.resume()
+    if state.base_url != now.base_url:
+        stop(f"the export that ended early read from {state.base_url}: pass --base-url {state.base_url}.", Code.USAGE)
+    if state.account != now.account:
+        stop(f"the export that ended early was for {state.account or 'BREX_TOKEN'}, not this account.", Code.USAGE)
+    if state.cursor is None and not state.done:  # ids that took several requests: all over again, for what is missing
+        state.left_out = 0
+    return state, kind.keys(part.written())
+
+
+def _finish(work: _Export, connection: Connection, page_size: int) -> Code:
+    """Export, and tell what became of it."""
+    problem: BaseException | None = None
+    try:
+        if not work.state.done:
+            run(work.run(page_size))
+        work.part.finish()
+    except (BrexError, OSError, KeyboardInterrupt) as error:
+        problem = error
+    state, file = work.state, work.part.file
+    if problem is None:
+        note(_summary(state, file))
+        return Code.FAILED if state.left_out else Code.FINE
+    if not state.records:
+        work.part.discard()
+        return stop(f"{sentence(problem)} Nothing was exported.", code_of(problem))
+    command = ["brex-accounting", "records", "export", str(file), "--resume", *connection.as_typed()]
+    return stop(
+        f"{sentence(problem)} {state.records:,} records are in {work.part.path}; to go on: {shlex.join(command)}",
+        code_of(problem),
+    )
+
+
+def _summary(state: State, file: Path) -> str:
+    told = f"{state.records:,} records with {state.lines:,} lines are in {file}."
+    if state.unbalanced and not state.filters.get("single_entry"):
+        told += f" In {state.unbalanced:,} of them debits and credits differ."
+    if state.left_out:
+        told += f" {state.left_out:,} could not be understood and are not in it."
+    return told
+
+
+def _set(filters: Filters) -> dict[str, str | list[str] | bool]:
+    """Return the filters that are set, as they can be written down."""
+    values = asdict(filters) | {"ids": list(filters.ids)}
+    return {name: value for name, value in values.items() if value}
+
+
+def _base_url(connection: Connection) -> str:
+    return connection.base_url or os.environ.get("BREX_BASE_URL") or PRODUCTION
+
+
+def _account(connection: Connection) -> str | None:
+    return None if os.environ.get("BREX_TOKEN") else connection.account or os.environ.get("BREX_ACCOUNT")

@@ -1,0 +1,143 @@
+"""Reads a file of outcomes to report, CSV or JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from brex_accounting.errors import ConfigurationError
+from brex_accounting.models import ExportFailed, ExportResult, ExportSucceeded
+
+from .endings import Code, stop
+from .output import cell
+
+FIELDS = ("record_id", "status", "reference_id", "deep_link_url", "error_message")
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    record_id: str
+    status: Literal["success", "failure"]
+    reference_id: str | None = None
+    deep_link_url: str | None = None
+    error_message: str | None = None
+
+    def result(self) -> ExportResult:
+        """Raise ValueError where one field contradicts another."""
+        if not self.record_id.strip():
+            raise ValueError("record_id is empty")
+        if self.status == "success":
+            if self.error_message:
+                raise ValueError("a success has no error_message: is it a failure?")
+            return ExportSucceeded(self.record_id, self.reference_id or None, self.deep_link_url or None)
+        if not self.error_message:
+            raise ValueError("a failure needs an error_message")
+        if self.reference_id or self.deep_link_url:
+            raise ValueError("a failure has neither reference_id nor deep_link_url: is it a success?")
+        return ExportFailed(self.record_id, self.error_message)
+
+
+class _BadLineError(ValueError):
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def read_results(file: Path) -> list[ExportResult]:
+    """Read all of it before anything is reported. Raises OSError."""
+    read = {".csv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines}.get(file.suffix.lower())
+    if read is None:
+        stop(f"{file} ends in neither .csv nor .jsonl or .ndjson: its name says how to read it.", Code.USAGE)
+    content = file.read_bytes()
+    try:
+        results = _results(read, content)
+    except _BadLineError as error:
+        problem = f"{file}, line {error.line}: {cell(str(error)).rstrip('.')}. Nothing was reported."
+    else:
+        return results or stop(f"{file} holds no outcomes: there is nothing to report.", Code.USAGE)
+    return stop(problem, Code.USAGE)
+
+
+def _results(read: Callable[[str], Iterator[tuple[int, Mapping[str, Any]]]], content: bytes) -> list[ExportResult]:
+    results: list[ExportResult] = []
+    lines = dict[str, int]()
+    for line, fields in read(_text(content)):
+        try:
+            result = msgspec.convert(fields, _Line).result()
+        except (ValueError, ConfigurationError) as error:
+            reason = str(error)
+        else:
+            reason = ""
+        if reason:
+            raise _BadLineError(line, reason)
+        if result.record_id in lines:
+            raise _BadLineError(line, f"{result.record_id} has an outcome already, in line {lines[result.record_id]}")
+        lines[result.record_id] = line
+        results.append(result)
+    return results
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+    raise _BadLineError(line, "this is not UTF-8")
+
+
+def _csv(content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.reader(StringIO(content, newline=""), strict=True)
+    names: list[str] = []
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            row, reason = None, str(error)
+        else:
+            reason = ""
+        if reason:
+            raise _BadLineError(line, reason)
+        if row is None:
+            return
+        if not any(each.strip() for each in row):
+            continue
+        if not names:
+            names = _names(line, row)
+        elif len(row) > len(names):
+            raise _BadLineError(line, f"it has {len(row)} values for {len(names)} columns: quote those with a comma")
+        else:
+            fields: dict[str, Any] = {name: value for name, value in zip(names, row, strict=False) if value}
+            if "status" in fields:
+                fields["status"] = fields["status"].strip().lower()
+            yield line, fields
+
+
+def _names(line: int, row: list[str]) -> list[str]:
+    names = [each.strip() for each in row]
+    unknown = [each for each in names if each not in FIELDS]
+    if unknown or not {"record_id", "status"} <= set(names) or len(set(names)) < len(names):
+        what = (
+            f"there is no column {unknown[0]!r}" if unknown else "record_id and status must be there, each column once"
+        )
+        raise _BadLineError(line, f"{what}. The columns, separated by commas, are {', '.join(FIELDS)}")
+    return names
+
+
+def _json_lines(content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, text in enumerate(content.split("\n"), 1):
+        if not text.strip():
+            continue
+        try:
+            fields = msgspec.json.decode(text)
+        except (ValueError, RecursionError) as error:
+            fields, reason = None, str(error)
+        else:
+            reason = "" if isinstance(fields, dict) else "it is no JSON object"
+        if reason:
+            raise _BadLineError(line, reason)
+        yield line, fields

@@ -1,0 +1,43 @@
+"""stdout, which is for data and nothing else, and stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from io import TextIOBase, TextIOWrapper
+
+
+class _Nowhere(TextIOBase):
+    """Takes the place of a stream that is closed."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def prepare() -> None:
+    """Let every character out: as UTF-8, or on a terminal as well as it can."""
+    # They are None where whoever started this closed them.
+    sys.stdout = sys.stdout or _Nowhere()
+    sys.stderr = sys.stderr or _Nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def finish() -> None:
+    """See that what was written is out."""
+    sys.stdout.flush()
+
+
+def give_up_stdout() -> None:
+    """Forget what is not out: its reader went away, or there is no room for it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def note(text: str) -> None:
+    """Tell something that is no data."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

@@ -1,0 +1,280 @@
+"""brex-accounting records export, over real sockets: the files, and what is left of an export that ended early."""
+
+import csv
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from brex_accounting._commands import part as part_module
+from tests.support.commands import RUN, World, ended, environment, normal
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_a_ledger(world: World, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    file = tmp_path / "ledger.csv"
+    exported = world.run("records", "export", str(file))
+    assert (exported.code, exported.out) == (0, "")
+    assert normal(exported.err) == "25 records with 70 lines are in <folder>/ledger.csv.\n"
+    assert file.read_text(encoding="utf-8") == snapshot
+    assert names(tmp_path) == ["ledger.csv"]
+    lines = rows(file)
+    records = world.sandbox.state.records.values()
+    assert len(lines) == sum(len(record.to_wire(single_entry=False)["line_items"]) for record in records)
+    assert list(dict.fromkeys(line["record_id"] for line in lines)) == list(world.sandbox.state.records)
+    sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for line in lines:
+        for side in ("debit", "credit"):
+            sums[line["currency"], side] += Decimal(line[side] or 0)
+    assert sums["USD", "debit"] == sums["USD", "credit"]
+    assert sums["EUR", "debit"] == sums["EUR", "credit"] > 90071992547409
+
+
+def test_json_lines(world: World, tmp_path: Path) -> None:
+    for name in ("records.jsonl", "records.NDJSON"):
+        file = tmp_path / name
+        assert world.run("records", "export", str(file), "--source-type", "card").code == 0
+        assert file.read_text(encoding="utf-8") == world.run("records", "list", "--json", "--source-type", "card").out
+        assert {json.loads(line)["source_type"] for line in file.read_text("utf-8").splitlines()} == {"CARD"}
+
+
+@pytest.mark.parametrize("name", ["ledger.csv", "ledger.jsonl"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed(
+    world: World, tmp_path: Path, name: str, number: signal.Signals, snapshot: SnapshotAssertion
+) -> None:
+    whole, file = tmp_path / "whole" / name, tmp_path / name
+    whole.parent.mkdir()
+    assert world.run("records", "export", str(whole), "--review-status", "ready_for_export").code == 0
+
+    world.fault("delay", times=2, seconds=0)
+    world.fault("delay", seconds=60)
+    before = len(world.sandbox.requests)
+    options = ("--page-size", "3", "--review-status", "ready_for_export", "--base-url", world.url)
+    with world.process("records", "export", str(file), *options, BREX_BASE_URL="http://127.0.0.1:1") as process:
+        state = tmp_path / f"{name}.part.json"
+        while (
+            len(world.sandbox.requests) < before + 3 or not state.exists() or b'"records":6' not in state.read_bytes()
+        ):
+            time.sleep(0.01)
+        process.send_signal(number)
+        interrupted = ended(process)
+    assert (interrupted.code, interrupted.out) == (130, "")
+    assert normal(interrupted.problem) == snapshot
+    assert not file.exists()
+
+    command = interrupted.problem.partition("to go on: brex-accounting ")[2].split()
+    resumed = world.run(*command, BREX_BASE_URL="http://127.0.0.1:1")
+    assert resumed.code == 0
+    assert file.read_bytes() == whole.read_bytes()
+    assert names(tmp_path) == [name, "whole"]
+    assert f"in {file}" in resumed.err
+
+
+def test_killed_in_the_middle_of_a_page(world: World, tmp_path: Path) -> None:
+    """Nothing of a page that was not finished is left, and no record comes twice."""
+    whole, file, part = tmp_path / "whole.csv", tmp_path / "ledger.csv", tmp_path / "ledger.csv.part"
+    world.run("records", "export", str(whole))
+    world.fault("delay", times=2, seconds=0)
+    world.fault("status", times=4, status=503)
+    failed = world.run("records", "export", str(file), "--page-size", "5")
+    assert (failed.code, "10 records are in" in failed.problem) == (5, True)
+    with part.open("ab") as stream:
+        stream.write(b'accr_torn,"')
+    for record in list(world.sandbox.state.records.values())[:7]:  # the list shifts: they come again, later
+        record.index += 100
+    world.sandbox.state.records = dict(sorted(world.sandbox.state.records.items(), key=lambda item: item[1].index))
+    assert world.run("records", "export", str(file), "--resume").code == 0
+    assert file.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("faults", "code"),
+    [
+        ({"kind": "status", "status": 503, "times": 4}, 5),
+        ({"kind": "status", "status": 401}, 4),
+        ({"kind": "status", "status": 400}, 3),
+        ({"kind": "json", "json": {"has_next_page": False}}, 5),
+    ],
+)
+def test_nothing_is_left_of_an_export_that_did_not_begin(
+    world: World, tmp_path: Path, faults: dict[str, Any], code: int
+) -> None:
+    world.fault(**faults)
+    failed = world.run("records", "export", str(tmp_path / "ledger.csv"))
+    assert (failed.code, failed.problem.endswith("Nothing was exported.")) == (code, True)
+    assert not names(tmp_path)
+
+
+def test_ids_that_take_several_requests(world: World, tmp_path: Path) -> None:
+    """There is no cursor to go on with; it goes on nevertheless."""
+    whole, file = tmp_path / "whole.csv", tmp_path / "ledger.csv"
+    ids = [*world.sandbox.state.records, *(f"accr_{number:0200d}" for number in range(30))]
+    ids = [word for record_id in ids[::2] + ids[1::2] for word in ("--id", record_id)]
+    assert world.run("records", "export", str(whole), *ids).code == 0
+    requests = len(world.sandbox.requests)
+    assert requests > 1
+    world.fault("delay", seconds=0)
+    world.fault("status", status=403)
+    failed = world.run("records", "export", str(file), *ids)
+    assert (failed.code, "records are in" in failed.problem) == (4, True)
+    assert world.run("records", "export", str(file), "--resume").code == 0
+    assert file.read_bytes() == whole.read_bytes()
+
+
+def test_a_record_that_cannot_be_understood(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.csv"
+    record = dict(world.sandbox.state.records["accr_000000000000"].to_wire(single_entry=False))
+    record |= {"amount": {"amount": 1, "currency": "USD"}, "line_items": []}
+    bad = record | {"id": "accr_bad", "posted_at": "soon"}
+    world.fault("json", json={"items": [bad, record], "has_next_page": False})
+    exported = world.run("records", "export", str(file))
+    told = exported.err.splitlines()
+    assert exported.code == 1
+    assert told[0].startswith("brex-accounting: accr_bad cannot be understood and is left out: ")
+    assert "`$.posted_at`" in told[0]
+    assert told[1] == f"1 records with 1 lines are in {file}. 1 could not be understood and are not in it."
+    assert [(line["record_id"], line["debit"]) for line in rows(file)] == [("accr_000000000000", "")]
+
+
+def test_debits_and_credits_that_differ(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.csv"
+    record = dict(world.sandbox.state.records["accr_000000000000"].to_wire(single_entry=False))
+    record |= {"amount": {"amount": 1, "currency": "USD"}}
+    record["line_items"] = [
+        {"id": "arli_1", "type": side, "amount": {"amount": 1, "currency": "USD"}, "accounting_field_values": []}
+        for side in ("DEBIT", "MEMO")
+    ]
+    world.fault("json", json={"items": [record], "has_next_page": False})
+    assert "In 1 of them debits and credits differ." in world.run("records", "export", str(file)).err
+    assert [(line["line_type"], line["line_amount"], line["debit"]) for line in rows(file)] == [
+        ("DEBIT", "1", "1"),
+        ("MEMO", "1", ""),
+    ]
+
+
+def test_what_stands_in_the_way(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.csv"
+
+    def refused(*arguments: str) -> str:
+        told = world.run("records", "export", *arguments)
+        assert told.code in {1, 2}
+        return normal(told.problem)
+
+    assert refused("ledger.txt") == (
+        "ledger.txt ends in neither .csv nor .jsonl or .ndjson: its name says what to write."
+    )
+    assert refused(str(file), "--resume").startswith("there is no interrupted export to <folder>/ledger.csv")
+    assert "No such file or directory" in refused(str(tmp_path / "nowhere" / "ledger.csv"))
+    assert "--page-size must be a whole number from 1 to 1,000" in refused(str(file), "--page-size", "0")
+    (tmp_path / "folder.csv").mkdir()
+    assert (
+        refused(str(tmp_path / "folder.csv"), "--overwrite") == "<folder>/folder.csv is a folder: choose another name."
+    )
+    file.write_text("precious")
+    assert refused(str(file)) == "<folder>/ledger.csv exists: choose another name, or replace it with --overwrite."
+    assert file.read_text() == "precious"
+    assert not world.sandbox.requests
+    assert world.run("records", "export", str(file), "--overwrite").code == 0
+    assert file.read_text().startswith("record_id,")
+
+
+def test_going_on_elsewhere_is_refused(world: World, tmp_path: Path) -> None:
+    file = str(tmp_path / "ledger.csv")
+    world.fault("delay", seconds=0)
+    world.fault("status", status=403)
+    assert world.run("records", "export", file, "--page-size", "5").code == 4
+    for arguments, problem in (
+        ([file], "under way or was interrupted: go on with --resume, or begin again with --overwrite."),
+        ([file, "--resume", "--source-type", "CARD"], "leave the filters out"),
+        ([file, "--resume", "--base-url", "http://127.0.0.1:2"], f"pass --base-url {world.url}."),
+    ):
+        refused = world.run("records", "export", *arguments)
+        assert (refused.code, problem in refused.problem) == (2, True)
+    again = world.run("records", "export", file, "--resume", BREX_TOKEN="", **of_account("other", tmp_path))
+    assert (again.code, "was for BREX_TOKEN, not this account" in again.problem) == (2, True)
+    Path(f"{file}.part").write_text("short")
+    broken = world.run("records", "export", file, "--resume")
+    assert (broken.code, "not whole: begin again with --overwrite" in broken.problem) == (1, True)
+    assert world.run("records", "export", file, "--overwrite").code == 0
+    assert names(tmp_path) == ["ledger.csv"]
+
+
+def of_account(account: str, folder: Path) -> dict[str, str]:
+    return {
+        "BREX_CLIENT_ID": "c",
+        "BREX_CLIENT_SECRET": "s",
+        "BREX_ACCOUNT": account,
+        "BREX_TOKEN_STORE": str(folder / "none" / "tokens"),
+    }
+
+
+@pytest.mark.skipif(part_module.fcntl is None, reason="no locks of files")
+def test_two_exports_to_one_file(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.csv"
+    world.fault("delay", seconds=0)
+    world.fault("delay", seconds=60)
+    with world.process("records", "export", str(file), "--page-size", "5") as process:
+        while len(world.sandbox.requests) < 2:
+            time.sleep(0.01)
+        for option in ("--resume", "--overwrite"):
+            second = world.run("records", "export", str(file), option)
+            assert (second.code, "another export to" in second.problem) == (1, True)
+        process.send_signal(signal.SIGINT)
+        assert "5 records are in" in ended(process).problem
+
+
+def test_no_room_for_the_file(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    whole, file = tmp_path / "whole.csv", tmp_path / "ledger.csv"
+    world.run("records", "export", str(whole))
+    with monkeypatch.context() as patched:
+        patched.setattr(part_module.os, "fsync", full)
+        failed = world.run("records", "export", str(file))
+    assert (failed.code, failed.problem.startswith("No space left on device. 25 records are in ")) == (1, True)
+    before = len(world.sandbox.requests)
+    assert world.run("records", "export", str(file), "--resume").code == 0
+    assert len(world.sandbox.requests) == before  # all of it was there
+    assert file.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")
+def test_a_progress_bar_at_a_terminal(world: World, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", RUN, "records", "export", str(tmp_path / "a.csv"), "--page-size", "5"],
+        stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL, env=environment(**world.variables),
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:
+            pass
+        output, _ = process.communicate()
+    os.close(ours)
+    assert (process.returncode, output) == (0, b"")
+    assert b"Exporting" in shown
+    assert b"25/25" in shown
+    assert b"25 records with 70 lines are in" in shown

@@ -1,0 +1,145 @@
+"""brex-accounting records list and get, over real sockets."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from tests.support.commands import RUN, World, ended, environment, normal
+
+
+def test_list_and_get(world: World, snapshot: SnapshotAssertion) -> None:
+    told = [
+        world.run("records", *arguments)
+        for arguments in (
+            ("list", "--limit", "4"),
+            ("list", "--limit", "0", "--source-type", "bill", "--single-entry", "--json"),
+            ("list", "--review-status", "exported"),
+            ("list", "--id", "accr_000000000003", "--id", "accr_000000000001"),
+            ("get", "accr_000000000002"),
+            ("get", "accr_000000000008", "--json"),
+            ("get", "accr_000000000000", "--single-entry"),
+            ("get", "accr_unknown"),
+        )
+    ]
+    assert [each.code for each in told] == [0, 0, 0, 0, 0, 0, 0, 3]
+    assert normal("\n".join(each.out + each.err for each in told)) == snapshot
+
+
+def test_json_lines_keep_every_digit(world: World) -> None:
+    lines = world.run("records", "list", "--json").out.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [each["id"] for each in records] == list(world.sandbox.state.records)
+    amounts = {each["amount"]["amount"] for each in records}
+    assert {"90071992547409.93", "0.01", "100", "250.00", "7.10"} <= amounts
+    assert Decimal("90071992547409.93") in map(Decimal, amounts)
+
+
+@pytest.mark.parametrize("world", [250], indirect=True)
+def test_limits(world: World) -> None:
+    ten = world.run("records", "list", "--limit", "10", "--json")
+    assert (len(ten.out.splitlines()), "the first 10 of 250 records" in ten.err) == (10, True)
+    many = world.run("records", "list", "--limit", "210", "--json")
+    assert (len(many.out.splitlines()), "the first 210 of 250 records" in many.err) == (210, True)
+    everything = world.run("records", "list", "--limit", "0", "--json")
+    assert (len(everything.out.splitlines()), everything.err) == (250, "")
+    assert world.run("records", "list", "--limit", "-1").code == 2
+
+
+def test_filters_reach_the_api(world: World) -> None:
+    told = world.run("records", "list", "--updated-after", "24 Apr 2025 6pm", "--source-type", "BILL", "--limit", "0")
+    assert told.err == '"24 Apr 2025 6pm" is understood as 2025-04-24T18:00:00Z.\n'
+    assert "updated_at%5Bgt%5D=2025-04-24T18%3A00%3A00" in world.sandbox.requests[0].query
+    assert "source_type=BILL" in world.sandbox.requests[0].query
+    assert len(told.out.splitlines()) == 1 + 2
+    told = world.run("records", "list", "--source-type", "BILL", "--review-status", "READY_FOR_EXPORT")
+    assert "knows no bills" in told.err
+
+
+def test_a_record_that_cannot_be_understood(world: World) -> None:
+    good = {
+        "items": [json.loads(world.run("records", "get", "accr_000000000000", "--json").out)],
+        "has_next_page": False,
+    }
+    page = {"items": [*good["items"], {**good["items"][0], "id": "accr_bad", "version": "x"}], "has_next_page": False}
+    for item in page["items"]:
+        item["amount"] = {"amount": 1, "currency": "USD"}
+        item["line_items"] = []
+    world.fault("json", json=page, times=2, operation="queryAccountingRecords")
+    listed = world.run("records", "list", "--json")
+    assert (listed.code, len(listed.out.splitlines())) == (1, 1)
+    assert listed.problem.startswith(
+        "accr_bad cannot be understood and is left out: Expected `int`, got `str` - at `$.version`"
+    )
+
+
+def test_what_a_memo_does_to_a_terminal(world: World) -> None:
+    world.fault("merge_json", json={"memo": "\x1b[31m\x1b]0;title\x07red"}, times=2, operation="getAccountingRecord")
+    assert "memo:         [31m ]0;title red\n" in world.run("records", "get", "accr_000000000000").out
+    assert "\x1b" not in world.run("records", "get", "accr_000000000000", "--json").out
+
+
+@pytest.mark.parametrize("world", [3000], indirect=True)
+def test_a_reader_that_goes_away(world: World) -> None:
+    with world.process("records", "list", "--limit", "0", "--json") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith('{"id":')
+        process.stdout.close()
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+    assert len(world.sandbox.requests) < 30
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_no_room_for_the_output(world: World) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-W", "error", "-c", RUN, "records", "list"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment(**world.variables),
+        )  # fmt: skip
+    assert (process.returncode, process.stderr) == (
+        1,
+        "brex-accounting: the output cannot be written: No space left on device.\n",
+    )
+
+
+def test_latin_1(world: World) -> None:
+    """What a terminal cannot show is escaped; a pipe gets UTF-8 whatever the locale is."""
+    with world.process("records", "get", "accr_000000000004", PYTHONIOENCODING="latin-1") as process:
+        assert (ended(process).code, process.returncode) == (0, 0)
+    listed = world.spawn("records", "list", PYTHONIOENCODING="ascii")
+    assert "日本出張" in listed.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")
+def test_a_terminal(world: World) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", RUN, "records", "list", "--limit", "12"],
+        stdout=theirs, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        env=environment(**world.variables, COLUMNS="60"),
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            shown += chunk
+        _, _ = process.communicate()
+    os.close(ours)
+    lines = shown.decode().splitlines()
+    assert process.returncode == 0
+    assert len(lines) == 13
+    assert lines[0].split() == ["id", "date", "amount", "currency"]
+    assert all(line.startswith("accr_0000000000") for line in lines[1:])
+    assert [line.split()[2] for line in lines[1:4]] == ["100.5", "0.01", "90071992547409.93"]
