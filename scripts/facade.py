@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 PACKAGE = "brex_accounting_api"
@@ -90,6 +90,7 @@ def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, s
             yield importer, module, name
 
 
+@cache
 def _defined(file: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):

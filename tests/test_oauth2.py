@@ -431,9 +431,9 @@ async def test_twenty_thousand_waiters_wake_at_once_and_without_a_word(
         for waiter in waiters[::-2]:
             waiter.cancel()
         while not all(waiter.done() for waiter in waiters[1::-1]):
-            before = time.monotonic()
+            before = time.thread_time()  # not the time that a busy machine gives to others
             await asyncio.sleep(0)
-            longest = max(longest, time.monotonic() - before)
+            longest = max(longest, time.thread_time() - before)
         ends = await asyncio.gather(*waiters, return_exceptions=True)
         assert longest < 0.5
         assert len({id(end) for end in ends if isinstance(end, TokenRefreshError)}) in {0, 10_000}
