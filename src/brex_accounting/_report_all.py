@@ -136,8 +136,10 @@ class _Batch:
     async def _settle(self) -> bool:
         """Look at what is unsettled, until that was possible; tell whether the rest may be sent."""
         refused = isinstance(self._error, (NotFoundError, RecordsNotReadyError))
+        # What goes out again is looked at as a whole, also those of it whose outcome is known by now.
+        record_ids = self._unsettled if refused else {result.record_id for result in self._sent}
         go_on = refused or await self._pause()
-        while (statuses := await self._look()) is None:
+        while (statuses := await self._look(record_ids)) is None:
             if not go_on:
                 return False
             go_on = await self._pause()
@@ -155,9 +157,9 @@ class _Batch:
         self._pauses += paused
         return paused
 
-    async def _look(self) -> dict[str, ReviewStatus] | None:
-        """Query how far the unsettled records are; None: that cannot be had now."""
-        query, parts = RecordQuery(limit=BATCH), list(split(sorted(self._unsettled)))
+    async def _look(self, record_ids: Iterable[str]) -> dict[str, ReviewStatus] | None:
+        """Query how far these records are; None: that cannot be had now."""
+        query, parts = RecordQuery(limit=BATCH), list(split(sorted(record_ids)))
 
         async def fetch(part: int, cursor: str | None) -> StatusPage:
             return await self._engine.call(STATUSES, query.request(parts[part], cursor), deadline=self._deadline)
