@@ -401,3 +401,10 @@ def test_a_page_of_a_hundred_is_read_in_less_than_20_ms() -> None:
     body = page(*(record(f"accr_{n}", new={"x": [n] * 200}) for n in range(100)))
     assert len(body) > 200_000
     assert min(cpu_seconds(body) for _ in range(5)) < 0.020
+
+
+def test_what_a_record_lacks_as_a_whole_has_a_path_too() -> None:
+    whole = record("accr_1")
+    del whole["amount"]  # type: ignore[attr-defined]
+    [invalid] = read_lenient_page(page(whole)).invalid
+    assert (invalid.record_id, invalid.reason) == ("accr_1", "Object missing required field `amount` - at `$`")

@@ -96,7 +96,7 @@ def read_record(body: bytes) -> AccountingRecord:
     try:
         return _read_record(body)
     except ValueError as error:
-        record = InvalidRecord(_record_id(body), str(error), body)
+        record = _invalid(body, error)
     if record.record_id is None:
         raise ValueError(record.reason)
     raise UnreadableRecordError(record)
@@ -111,7 +111,7 @@ def read_lenient_page(body: bytes) -> ReadPage:
         try:
             items.append(_read_record(source))
         except ValueError as error:
-            invalid.append(InvalidRecord(_record_id(source), str(error), source))
+            invalid.append(_invalid(source, error))
     page = RecordPage(
         items=items,
         next_cursor=(wire.next_cursor or None) if wire.has_next_page else None,
@@ -175,6 +175,12 @@ def _read_record(body: bytes) -> AccountingRecord:
             raise ValueError(message)
     record.__dict__["_source"] = body
     return record
+
+
+def _invalid(source: bytes, error: ValueError) -> InvalidRecord:
+    """Set a record apart. What is wrong with it as a whole, such as a field that is missing, has a path too."""
+    reason = str(error)
+    return InvalidRecord(_record_id(source), reason if " - at `" in reason else f"{reason} - at `$`", source)
 
 
 def _sums(record: AccountingRecord) -> Iterator[tuple[int | None, str, Money | None]]:
