@@ -363,7 +363,7 @@ async def test_with_a_handler_the_rest_goes_on() -> None:
         "accr_0",
         "accr_1",
         bad,
-        InvalidRecord(None, "Expected `object`, got `null`", b"null"),
+        InvalidRecord(None, "Expected `object`, got `null` - at `$`", b"null"),
         "accr_2",
     ]
     await rig.assert_idle()
