@@ -32,7 +32,6 @@ class RecordWalk:
         self,
         engine: Engine,
         query: RecordQuery,
-        *,
         ids: object,
         cursor: object,
         on_invalid: Callable[[InvalidRecord], None] | None,
