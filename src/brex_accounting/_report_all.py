@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._answers import printable
 from ._arguments import check_idempotency_key
-from ._pages import Walk
+from ._pages import Prefetcher
 from ._reading import StatusPage, read_status_page
 from ._record_query import RecordQuery, split
 from ._report import REPORT, report_request
@@ -162,14 +162,14 @@ class _Batch:
         async def fetch(part: int, cursor: str | None) -> StatusPage:
             return await self._engine.call(STATUSES, query.request(parts[part], cursor), deadline=self._deadline)
 
-        walk, statuses = Walk(len(parts), None, fetch), dict[str, ReviewStatus]()
+        pages, statuses = Prefetcher(STATUSES.name, len(parts), None, fetch), dict[str, ReviewStatus]()
         try:
-            while (page := await walk.next()) is not None:
+            while (page := await pages.next()) is not None:
                 statuses.update((record.id, record.review_status) for record in page.items)
         except BrexError:
             return None
         finally:
-            await walk.close()
+            await pages.close()
         return statuses
 
     def _compare(self, record_id: str, status: ReviewStatus | None, *, repeatable: bool) -> None:
