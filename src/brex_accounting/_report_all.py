@@ -121,7 +121,7 @@ class _Batch:
                 self._end(record_id, "not_found", "There is no such record.", error)
         elif isinstance(error, DuplicateRecordsError) and named:
             for record_id in named:
-                self._end(record_id, "not_applied", "The API takes another result for the same record.", error)
+                self._give_up(record_id)
         elif isinstance(error, RecordsNotReadyError):
             self._unsettled.update(named or self._pending)
         elif isinstance(error, ConflictError) or (isinstance(error, NotFoundError) and error.error_code == "NOT_FOUND"):
