@@ -120,18 +120,22 @@ class TestInThisProcess:
     @pytest.mark.parametrize(
         ("arguments", "problem"),
         [
-            (["--port", "70000"], "cannot listen on port 70000"),
+            (["--port", "70000"], "--port must be a number from 0 to 65535"),
             (["--records", "-1"], "records must not be negative"),
             (["--rate-limit", "-1"], "rate_limit must be at least one request"),
         ],
     )
-    def test_what_makes_no_sense(self, monkeypatch: pytest.MonkeyPatch, arguments: list[str], problem: str) -> None:
-        assert str(self.run(monkeypatch, "sandbox", *arguments)).startswith(f"brex-accounting: {problem}")
+    def test_what_makes_no_sense(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
+    ) -> None:
+        assert self.run(monkeypatch, "sandbox", *arguments) == 2
+        assert capsys.readouterr().err.startswith(f"brex-accounting: {problem}")
 
-    def test_a_port_in_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_port_in_use(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = str(other.getsockname()[1])
-            assert "it is in use" in str(self.run(monkeypatch, "sandbox", "--port", port))
+            assert self.run(monkeypatch, "sandbox", "--port", port) == 1
+        assert "it is in use" in capsys.readouterr().err
 
     @pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("records", "cli"), ("whoami", "cli")])
     def test_without_the_extra(

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brex_accounting import InvalidResponseError, Outcome
-from brex_accounting._pages import Seen, Walk
+from brex_accounting._pages import Prefetcher, Seen
 from tests.support.virtual_time import now
 
 
@@ -48,8 +48,8 @@ class Server:
             raise OSError(cursor)
         return self.pages[request][cursor]
 
-    def walk(self, cursor: str | None = None) -> Walk[Sheet]:
-        return Walk(len(self.pages), cursor, self.fetch)
+    def walk(self, cursor: str | None = None) -> Prefetcher[Sheet]:
+        return Prefetcher("listSheets", len(self.pages), cursor, self.fetch)
 
 
 def line(length: int, name: str = "") -> dict[str | None, Sheet]:
@@ -62,7 +62,7 @@ def line(length: int, name: str = "") -> dict[str | None, Sheet]:
     }
 
 
-async def names(walk: Walk[Sheet]) -> list[str]:
+async def names(walk: Prefetcher[Sheet]) -> list[str]:
     found = []
     while (page := await walk.next()) is not None:
         found.append(page.name)
@@ -203,9 +203,9 @@ async def test_a_server_that_leads_nowhere(pages: dict[str | None, str | None], 
         assert await walk.next() is not None
     assert not walk.ends
     for _ in range(2):
-        with pytest.raises(InvalidResponseError, match=r"queryAccountingRecords: .* cursor") as caught:
+        with pytest.raises(InvalidResponseError, match=r"listSheets: .* cursor") as caught:
             await walk.next()
-    assert (caught.value.outcome, caught.value.operation) == (Outcome.NOT_APPLIED, "queryAccountingRecords")
+    assert (caught.value.outcome, caught.value.operation) == (Outcome.NOT_APPLIED, "listSheets")
     assert len(server.asked) == passed
     await walk.close()
 

@@ -275,6 +275,17 @@ async def test_what_the_api_takes_for_duplicates_is_taken_out() -> None:
     outcomes, _rig = await report_all(books, successes(books.ids))
     assert statuses(outcomes) == ["not_applied", "reported"]
     assert isinstance(outcomes[0].error, DuplicateRecordsError)
+    assert "report each record once" in (outcomes[0].message or "")
+
+
+async def test_a_duplicate_after_a_doubt_is_unknown() -> None:
+    books = Books(2)
+    details = {"duplicate_accounting_record_ids": books.ids[:1]}
+    body = {"error_code": "DUPLICATE_ACCOUNTING_RECORD_IDS", "message": "twice", "details": details}
+    books.faults[REPORT] = [UNAVAILABLE, answer(422, body)]
+    outcomes, _rig = await report_all(books, successes(books.ids))
+    assert statuses(outcomes) == ["unknown", "reported"]
+    assert isinstance(outcomes[0].error, ServerError)
 
 
 # -- what ends a batch -------------------------------------------------------------------------------------------------

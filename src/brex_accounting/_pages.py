@@ -45,15 +45,20 @@ class Seen:
         return new
 
 
-class Walk(Generic[P]):
-    """The pages of some requests, one after the other. One page is fetched ahead, never more.
+class Prefetcher(Generic[P]):
+    """The pages of some requests of an operation, one after the other. One page is fetched ahead, never more.
 
     `close` it when no more is wanted: it leaves no task behind.
     """
 
     def __init__(
-        self, requests: int, cursor: str | None, fetch: Callable[[int, str | None], Coroutine[Any, Any, P]]
+        self,
+        operation: str,
+        requests: int,
+        cursor: str | None,
+        fetch: Callable[[int, str | None], Coroutine[Any, Any, P]],
     ) -> None:
+        self._operation = operation
         self._requests = requests
         self._fetch = fetch
         self._seen = Seen()
@@ -92,9 +97,9 @@ class Walk(Generic[P]):
         if not page.has_next_page:
             return self._place(request + 1, None) if request + 1 < self._requests else None
         if not page.next_cursor:
-            return _astray("says that there is more, and gives no cursor to it")
+            return self._astray("says that there is more, and gives no cursor to it")
         if not self._seen.add(request, page.next_cursor):
-            return _astray("gives a cursor that led here already")
+            return self._astray("gives a cursor that led here already")
         return request, page.next_cursor
 
     def _place(self, request: int, cursor: str | None) -> Place:
@@ -102,16 +107,15 @@ class Walk(Generic[P]):
             self._seen.add(request, cursor)
         return request, cursor
 
+    def _astray(self, what: str) -> InvalidResponseError:
+        return InvalidResponseError(
+            f"{self._operation}: the answer {what}: what follows cannot be read. Begin again, or ask Brex's support.",
+            operation=self._operation,
+            attempts=1,
+            status=200,
+        )
+
 
 def _see(ahead: asyncio.Task[Any]) -> None:
     if not ahead.cancelled():
         ahead.exception()
-
-
-def _astray(what: str) -> InvalidResponseError:
-    return InvalidResponseError(
-        f"queryAccountingRecords: the answer {what}: what follows cannot be read. Begin again, or ask Brex's support.",
-        operation="queryAccountingRecords",
-        attempts=1,
-        status=200,
-    )

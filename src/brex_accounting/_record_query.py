@@ -33,17 +33,15 @@ class RecordQuery:
     @classmethod
     def of(
         cls,
-        limit: object,
-        limit_name: str = "limit",
-        *,
+        limit: int,
         review_status: object = None,
         source_type: object = None,
         updated_after: object = None,
         single_entry: object = None,
     ) -> RecordQuery:
-        """Check what a caller passed. Raises ConfigurationError."""
+        """Check the filters that a caller passed. Raises ConfigurationError."""
         return cls(
-            limit=check_count(limit, limit_name, most=MAX_LIMIT),
+            limit=limit,
             review_status=None if review_status is None else check_text(review_status, "review_status"),
             source_type=None if source_type is None else check_text(source_type, "source_type"),
             updated_after=None if updated_after is None else check_moment(updated_after, "updated_after"),
@@ -63,6 +61,10 @@ class RecordQuery:
             updated_atgt=UNSET if self.updated_after is None else self.updated_after,
             single_entry=UNSET if self.single_entry is None else self.single_entry,
         )
+
+
+def check_limit(limit: object, name: str) -> int:
+    return check_count(limit, name, most=MAX_LIMIT)
 
 
 def check_ids(ids: object) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ._arguments import check_text, refuse
-from ._pages import Seen, Walk
+from ._pages import Prefetcher, Seen
 from ._reading import ReadPage, read_lenient_page, read_page
 from ._record_query import RecordQuery, check_ids, split
 from ._verdict import Operation
@@ -32,7 +32,6 @@ class RecordWalk:
         self,
         engine: Engine,
         query: RecordQuery,
-        *,
         ids: object,
         cursor: object,
         on_invalid: Callable[[InvalidRecord], None] | None,
@@ -41,19 +40,19 @@ class RecordWalk:
         self._engine = engine
         self._query = query
         self._parts = [None] if ids is None else list(split(check_ids(ids)))
-        self._start = None if cursor is None else check_text(cursor, "cursor")
-        if self._start is not None and len(self._parts) > 1:
+        start = None if cursor is None else check_text(cursor, "cursor")
+        if start is not None and len(self._parts) > 1:
             refuse("cursor leads on within one request, and these ids take several: leave cursor out.")
         if on_invalid is not None and (not callable(on_invalid) or _is_async(on_invalid)):
             refuse("on_invalid must be an ordinary function, for it is not awaited.")
         self._on_invalid = on_invalid
         self._operation = QUERY if on_invalid is None else LENIENT_QUERY
         self._seen = Seen()
-        self._walk = Walk(len(self._parts), self._start, self._fetch)
+        self._pages = Prefetcher(self._operation.name, len(self._parts), start, self._fetch)
 
     async def next(self) -> RecordPage | None:
         """Return the next page, without what came before and what cannot be understood; None after the last."""
-        read = await self._walk.next()
+        read = await self._pages.next()
         if read is None:
             return None
         if self._on_invalid is not None:
@@ -62,10 +61,10 @@ class RecordWalk:
         items = [record for record in read.page.items if self._seen.add(record.id, record.version)]
         if len(self._parts) == 1:
             return msgspec.structs.replace(read.page, items=items)
-        return RecordPage(items=items, next_cursor=None, has_next_page=not self._walk.ends)
+        return RecordPage(items=items, next_cursor=None, has_next_page=not self._pages.ends)
 
     async def close(self) -> None:
-        await self._walk.close()
+        await self._pages.close()
 
     async def _fetch(self, part: int, cursor: str | None) -> ReadPage:
         return await self._engine.call(self._operation, self._query.request(self._parts[part], cursor))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._answers import printable
 from ._arguments import check_idempotency_key
-from ._pages import Walk
+from ._pages import Prefetcher
 from ._reading import StatusPage, read_status_page
 from ._record_query import RecordQuery, split
 from ._report import REPORT, report_request
@@ -63,15 +63,14 @@ class _Batch:
         self._engine = engine
         self._deadline = engine.deadline()
         self._pending = {result.record_id: result for result in results}
-        self._in_doubt = set[str]()
+        self._in_doubt: dict[str, BrexError] = {}
+        """By record, with the error that left it so."""
         self._unsettled = set[str]()
-        self._named_not_ready = set[str]()
         self._pauses = 0
         self._sent: list[ExportResult] = []
         self._key = ""
         self._repeat = False
         self._error: BrexError | None = None
-        self._doubt: BrexError | None = None
 
     async def run(self) -> None:
         """Bring every result to its outcome."""
@@ -115,17 +114,15 @@ class _Batch:
         """Take out what the API refused by name; tell whether the rest may be sent."""
         named = [each for each in getattr(error, "record_ids", ()) if each in self._pending]
         if error.outcome is Outcome.UNKNOWN:
-            self._doubt = error
-            self._in_doubt.update(self._pending)
+            self._in_doubt.update(dict.fromkeys(self._pending, error))
             self._unsettled.update(self._pending)
         elif isinstance(error, NotFoundError) and named:
             for record_id in named:
                 self._end(record_id, "not_found", "There is no such record.", error)
         elif isinstance(error, DuplicateRecordsError) and named:
             for record_id in named:
-                self._end(record_id, "not_applied", "The API takes another result for the same record.", error)
+                self._give_up(record_id)
         elif isinstance(error, RecordsNotReadyError):
-            self._named_not_ready.update(named)
             self._unsettled.update(named or self._pending)
         elif isinstance(error, ConflictError) or (isinstance(error, NotFoundError) and error.error_code == "NOT_FOUND"):
             self._unsettled.update(self._pending)
@@ -164,14 +161,14 @@ class _Batch:
         async def fetch(part: int, cursor: str | None) -> StatusPage:
             return await self._engine.call(STATUSES, query.request(parts[part], cursor), deadline=self._deadline)
 
-        walk, statuses = Walk(len(parts), None, fetch), dict[str, ReviewStatus]()
+        pages, statuses = Prefetcher(STATUSES.name, len(parts), None, fetch), dict[str, ReviewStatus]()
         try:
-            while (page := await walk.next()) is not None:
+            while (page := await pages.next()) is not None:
                 statuses.update((record.id, record.review_status) for record in page.items)
         except BrexError:
             return None
         finally:
-            await walk.close()
+            await pages.close()
         return statuses
 
     def _compare(self, record_id: str, status: ReviewStatus | None, *, repeatable: bool) -> None:
@@ -194,16 +191,16 @@ class _Batch:
             self._repeat = True
         else:
             text = f"It is {status}, not READY_FOR_EXPORT: maybe by this report, whose answer was lost."
-            self._end(record_id, "unknown", text, self._doubt)
+            self._end(record_id, "unknown", text, self._in_doubt[record_id])
 
     def _give_up(self, record_id: str) -> None:
         if record_id in self._in_doubt:
             text = "No answer told whether it was taken: look at the record, or report it again."
-            self._end(record_id, "unknown", text, self._doubt)
+            self._end(record_id, "unknown", text, self._in_doubt[record_id])
         elif record_id in self._unsettled and isinstance(self._pending[record_id], ExportSucceeded):
             text = "The API did not take it, and no answer told whether the record is EXPORTED already: look at it."
             self._end(record_id, "unknown", text, self._error)
-        elif record_id in self._named_not_ready:
+        elif isinstance(self._error, RecordsNotReadyError) and record_id in self._error.record_ids:
             self._end(record_id, "not_ready", "It is not READY_FOR_EXPORT.", self._error)
         else:
             self._end(record_id, "not_applied", str(self._error), self._error)

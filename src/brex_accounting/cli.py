@@ -87,8 +87,7 @@ def _invoke(tokens: Sequence[str]) -> int:
 def _app() -> cyclopts.App:
     from cyclopts import App  # noqa: PLC0415 - an extra
 
-    from ._commands import demo, export, integrations, records, report, serve, webhook  # noqa: PLC0415
-    from ._login import login, logout, whoami  # noqa: PLC0415
+    from ._commands import demo, export, integrations, login, records, report, serve, webhook  # noqa: PLC0415
 
     app = App(
         name="brex-accounting",
@@ -112,9 +111,9 @@ def _app() -> cyclopts.App:
     for group in (of_integrations, of_records, of_webhooks):
         app.command(group)
     app.command(demo.demo)
-    app.command(login)
-    app.command(logout)
-    app.command(whoami)
+    app.command(login.login)
+    app.command(login.logout)
+    app.command(login.whoami)
     app.command(serve.sandbox)
     return app
 

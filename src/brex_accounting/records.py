@@ -10,7 +10,7 @@ from brex_accounting_api.api.accounting_records import get_accounting_record
 
 from ._arguments import check_flag, check_id, check_text, refuse
 from ._reading import read_record
-from ._record_query import MAX_IDS, RecordQuery, check_ids
+from ._record_query import MAX_IDS, RecordQuery, check_ids, check_limit
 from ._record_walk import QUERY, RecordWalk
 from ._report import REPORT, check_results, report_request
 from ._report_all import report_all
@@ -91,13 +91,8 @@ class Records:
         Raises:
             InvalidResponseError: A record on the page cannot be understood: `record_id` names it, the text says where.
         """
-        query = RecordQuery.of(
-            limit,
-            review_status=review_status,
-            source_type=source_type,
-            updated_after=updated_after,
-            single_entry=single_entry,
-        )
+        limit = check_limit(limit, "limit")
+        query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
         checked = None if ids is None else check_ids(ids)
         if cursor is not None:
             check_text(cursor, "cursor")
@@ -141,15 +136,9 @@ class Records:
             InvalidResponseError: A record cannot be understood, and there is no `on_invalid`: `record_id` names it, the
                 text says where. Or the API leads in a circle, or to no next page.
         """
-        query = RecordQuery.of(
-            page_size,
-            "page_size",
-            review_status=review_status,
-            source_type=source_type,
-            updated_after=updated_after,
-            single_entry=single_entry,
-        )
-        return _pages(RecordWalk(self._engine, query, ids=ids, cursor=cursor, on_invalid=on_invalid))
+        limit = check_limit(page_size, "page_size")
+        query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
+        return _pages(RecordWalk(self._engine, query, ids, cursor, on_invalid))
 
     def iterate(
         self,
@@ -164,15 +153,9 @@ class Records:
         on_invalid: Callable[[InvalidRecord], None] | None = None,
     ) -> AsyncGenerator[AccountingRecord, None]:
         """Read all records, one by one: as `pages`, whose arguments and errors it has."""
-        query = RecordQuery.of(
-            page_size,
-            "page_size",
-            review_status=review_status,
-            source_type=source_type,
-            updated_after=updated_after,
-            single_entry=single_entry,
-        )
-        return _records(RecordWalk(self._engine, query, ids=ids, cursor=cursor, on_invalid=on_invalid))
+        limit = check_limit(page_size, "page_size")
+        query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
+        return _records(RecordWalk(self._engine, query, ids, cursor, on_invalid))
 
     async def report(self, results: Sequence[ExportResult], *, idempotency_key: str | None = None) -> tuple[str, ...]:
         """Report what became of records, with one request: the API takes all of the results, or none.

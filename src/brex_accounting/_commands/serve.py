@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import signal
-import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal
+
+from .endings import Code, stop
+from .options import check_port
 
 if TYPE_CHECKING:
     from brex_accounting.sandbox import Sandbox
@@ -30,6 +32,8 @@ def sandbox(
     """
     from brex_accounting.sandbox import Sandbox  # noqa: PLC0415 - an extra of its own
 
+    check_port(port)
+    problem: str | None
     try:
         account = Sandbox(
             records=records,
@@ -37,13 +41,16 @@ def sandbox(
             rate_limit=(rate_limit, 60.0) if rate_limit else None,
             honor_idempotency_keys=honor_idempotency_keys,
         )
-    except ValueError as problem:
-        sys.exit(f"brex-accounting: {problem}.")
-    sys.exit(asyncio.run(_serve(account, port)))
+    except ValueError as error:
+        problem, code = f"{error}.", Code.USAGE
+    else:
+        problem, code = asyncio.run(_serve(account, port)), Code.FAILED
+    if problem is not None:
+        stop(problem, code)
 
 
 async def _serve(account: "Sandbox", port: int) -> str | None:
-    """Serve until a signal; what is returned is for sys.exit."""
+    """Serve until a signal; return what stood in the way."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     # Not loop.add_signal_handler, which Windows lacks.
@@ -52,10 +59,9 @@ async def _serve(account: "Sandbox", port: int) -> str | None:
     async with AsyncExitStack() as stack:
         try:
             url = await stack.enter_async_context(account.serve(port=port))
-        except (OSError, ValueError) as problem:
-            in_use = isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE
-            reason = "it is in use" if in_use else str(problem)
-            return f"brex-accounting: cannot listen on port {port}: {reason}. Choose another with --port."
+        except OSError as error:
+            reason = "it is in use" if error.errno == errno.EADDRINUSE else str(error)
+            return f"cannot listen on port {port}: {reason}. Choose another with --port."
         print(_WELCOME.format(url=url, account=account, records=len(account.state.records)), flush=True)  # noqa: T201
         await stopped.wait()
     return None

@@ -19,7 +19,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token, _login, cli
+from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token, cli
+from brex_accounting._commands import login as commands
+from brex_accounting._commands.endings import StopError
 from brex_accounting._issuer import PRODUCTION_ISSUER
 from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._tokens import store_key
@@ -168,7 +170,7 @@ async def test_ctrl_c(tmp_path: Path) -> None:
         await address(process)
         process.send_signal(signal.SIGINT)
         status, _, errors = await ended(process)
-        assert (status, errors) == (1, "brex-accounting: interrupted.\n")
+        assert (status, errors) == (130, "brex-accounting: interrupted.\n")
 
 
 async def test_a_customer_who_refuses(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ async def test_a_customer_who_refuses(tmp_path: Path) -> None:
             page = await browser.get(await address(process))
             assert (page.status_code, "not logged in" in page.text) == (400, True)
             code, _, errors = await ended(process)
-        assert code == 1
+        assert code == 4
         assert errors.startswith("brex-accounting: There is no consent for 'acme' (access_denied")
         assert errors.count("\n") == 1
         assert await w.stored() is None
@@ -189,7 +191,7 @@ async def test_a_wrong_state(tmp_path: Path) -> None:
             url = httpx.URL(await address(process))
             await browser.get(url.params["redirect_uri"], params={"state": "forged", "code": "x"})
             code, _, errors = await ended(process)
-        assert (code, "state" in errors, errors.count("\n")) == (1, True, 1)
+        assert (code, "state" in errors, errors.count("\n")) == (2, True, 1)
         assert not w.sandbox.authorization.requests
 
 
@@ -198,7 +200,7 @@ async def test_a_wrong_secret(tmp_path: Path) -> None:
         async with w.command("login", "--no-browser", BREX_CLIENT_SECRET="CANARY-wrong") as process:
             await browser.get(await address(process))
             code, output, errors = await ended(process)
-        assert (code, "invalid_client" in errors, errors.count("\n")) == (1, True, 1)
+        assert (code, "invalid_client" in errors, errors.count("\n")) == (4, True, 1)
         assert "CANARY" not in output + errors
 
 
@@ -253,7 +255,7 @@ async def test_a_file_that_is_refused_is_refused_before_the_consent(tmp_path: Pa
     async with world(tmp_path) as w:
         w.path.touch(0o644)
         code, output, errors = await w.run("login", "--no-browser")
-        assert (code, output, "chmod 600" in errors) == (1, "", True)
+        assert (code, output, "chmod 600" in errors) == (2, "", True)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +276,7 @@ async def test_what_makes_no_sense(
     tmp_path: Path, arguments: list[str], variables: dict[str, str], problem: str
 ) -> None:
     async with world(tmp_path) as w:
-        assert await w.run(*arguments, **variables) == (1, "", f"brex-accounting: {problem}\n")
+        assert await w.run(*arguments, **variables) == (2, "", f"brex-accounting: {problem}\n")
         assert not w.sandbox.requests
 
 
@@ -282,7 +284,7 @@ async def test_an_issuer_that_is_none(tmp_path: Path) -> None:
     async with Sandbox() as sandbox, sandbox.serve() as url:
         w = World(sandbox, f"{url}/nothing", tmp_path / "tokens")
         code, _, errors = await w.run("login", "--no-browser")
-        assert (code, "cannot be trusted with a consent" in errors, errors.count("\n")) == (1, True, 1)
+        assert (code, "cannot be trusted with a consent" in errors, errors.count("\n")) == (5, True, 1)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
@@ -318,11 +320,11 @@ def test_whoami(
 def test_the_secret_is_asked_for_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BREX_CLIENT_SECRET", raising=False)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr(_login, "getpass", lambda _: "typed")
-    assert _login._client_secret() == "typed"
-    monkeypatch.setattr(_login, "getpass", lambda _: "")
-    with pytest.raises(SystemExit, match="the client secret is missing"):
-        _login._client_secret()
+    monkeypatch.setattr(commands, "getpass", lambda _: "typed")
+    assert commands._client_secret() == "typed"
+    monkeypatch.setattr(commands, "getpass", lambda _: "")
+    with pytest.raises(StopError, match="the client secret is missing"):
+        commands._client_secret()
 
 
 @pytest.mark.parametrize(("lost", "problem"), [(1, None), (9, "other processes keep saving: try again.")])
@@ -337,8 +339,8 @@ async def test_logout_while_others_save(
         return next(answers, True) and await save(self, key, stored, expected_version=expected_version)
 
     monkeypatch.setattr(SQLiteTokenStore, "save", losing)
-    place = _login._Place("client", "acme", str(tmp_path / "tokens"))
-    assert await _login._logout(place, PRODUCTION_ISSUER) == problem
+    place = commands._Place("client", "acme", str(tmp_path / "tokens"))
+    assert await commands._logout(place, PRODUCTION_ISSUER) == problem
     stored = await store.load(key)
     assert stored is not None
     assert stored.dead == (problem is None)
@@ -348,12 +350,12 @@ async def test_a_token_endpoint_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     async with world(tmp_path) as w:
-        monkeypatch.setattr(_login, "_token_url", lambda _: PRODUCTION_TOKEN_URL)
+        monkeypatch.setattr(commands, "_token_url", lambda _: PRODUCTION_TOKEN_URL)
         opened = asyncio.get_running_loop().create_future()
         loop = asyncio.get_running_loop()
-        monkeypatch.setattr(_login.webbrowser, "open", lambda url: loop.call_soon_threadsafe(opened.set_result, url))
-        place = _login._Place("client", "acme", str(w.path))
-        login = asyncio.create_task(_login._login(place, SECRET, w.issuer, 0, 30.0, browser=True))
+        monkeypatch.setattr(commands.webbrowser, "open", lambda url: loop.call_soon_threadsafe(opened.set_result, url))
+        place = commands._Place("client", "acme", str(w.path))
+        login = asyncio.create_task(commands._login(place, SECRET, w.issuer, 0, 30.0, browser=True))
         async with httpx.AsyncClient(follow_redirects=True) as browser:
             assert (await browser.get(await opened)).status_code == 200
         assert await login is None

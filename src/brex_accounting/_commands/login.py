@@ -1,6 +1,7 @@
-"""The commands around a grant: login, logout and whoami."""
+"""login, logout and whoami: the commands around a grant."""
 
-import asyncio
+from __future__ import annotations
+
 import errno
 import os
 import sys
@@ -8,30 +9,46 @@ import threading
 import webbrowser
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getpass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from cyclopts import Parameter
 
-from ._clock import TimeLimit
-from ._consent import begin_consent, finish_consent
-from ._issuer import PRODUCTION_ISSUER
-from ._oauth2 import PRODUCTION_TOKEN_URL
-from ._redirect import DONE, Redirect
-from ._sqlite_store import SQLiteTokenStore
-from ._tokens import Token, store_key
-from .errors import BrexError
+from brex_accounting._clock import TimeLimit
+from brex_accounting._consent import begin_consent, finish_consent
+from brex_accounting._issuer import PRODUCTION_ISSUER
+from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
+from brex_accounting._redirect import DONE, Redirect
+from brex_accounting._sqlite_store import SQLiteTokenStore
+from brex_accounting._tokens import Token, store_key
+
+from .endings import Code, stop
+from .options import check_port
+from .signals import run
 
 SAVES = 4
 
 
+@Parameter(name="*", group="Whose tokens")
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """The options of every command around a grant."""
+
+    client_id: Annotated[str | None, Parameter(help="The partner's client id; BREX_CLIENT_ID by default.")] = None
+    account: Annotated[str | None, Parameter(help="Your name for the customer; BREX_ACCOUNT by default.")] = None
+    store: Annotated[str | None, Parameter(help="The SQLite file of the tokens; BREX_TOKEN_STORE by default.")] = None
+    issuer: Annotated[str, Parameter(help="The authorization server.")] = PRODUCTION_ISSUER
+
+
+FROM_ENVIRONMENT = Grant()
+
+
 def login(
     *,
-    client_id: str | None = None,
-    account: str | None = None,
-    store: str | None = None,
-    issuer: str = PRODUCTION_ISSUER,
+    grant: Grant = FROM_ENVIRONMENT,
     port: int = 0,
     browser: bool = True,
     timeout: float = 300.0,
@@ -41,56 +58,25 @@ def login(
     The client secret comes from BREX_CLIENT_SECRET, or is asked for.
 
     Args:
-        client_id: The partner's client id; BREX_CLIENT_ID by default.
-        account: Your name for the customer; BREX_ACCOUNT by default.
-        store: The SQLite file of the tokens; BREX_TOKEN_STORE by default.
-        issuer: The authorization server.
         port: The port of 127.0.0.1 that the browser comes back to; 0 picks a free one. It has to be registered.
         browser: Whether to open the browser, or only to print the address.
         timeout: Seconds to wait for the consent.
     """
-    place = _place(client_id, account, store)
+    place = _place(grant)
     if not 0 < timeout < threading.TIMEOUT_MAX:
-        sys.exit("brex-accounting: --timeout must be a number of seconds, more than 0.")
-    if not 0 <= port < 2**16:
-        sys.exit("brex-accounting: --port must be a number from 0 to 65535.")
-    _run(_login(place, _client_secret(), issuer, port, timeout, browser=browser))
+        stop("--timeout must be a number of seconds, more than 0.", Code.USAGE)
+    check_port(port)
+    _run(_login(place, _client_secret(), grant.issuer, port, timeout, browser=browser))
 
 
-def logout(
-    *,
-    client_id: str | None = None,
-    account: str | None = None,
-    store: str | None = None,
-    issuer: str = PRODUCTION_ISSUER,
-) -> None:
-    """Forget a customer's tokens. Brex is not told: the customer ends the access in Brex's dashboard.
-
-    Args:
-        client_id: The partner's client id; BREX_CLIENT_ID by default.
-        account: Your name for the customer; BREX_ACCOUNT by default.
-        store: The SQLite file of the tokens; BREX_TOKEN_STORE by default.
-        issuer: The authorization server.
-    """
-    _run(_logout(_place(client_id, account, store), issuer))
+def logout(*, grant: Grant = FROM_ENVIRONMENT) -> None:
+    """Forget a customer's tokens. Brex is not told: the customer ends the access in Brex's dashboard."""
+    _run(_logout(_place(grant), grant.issuer))
 
 
-def whoami(
-    *,
-    client_id: str | None = None,
-    account: str | None = None,
-    store: str | None = None,
-    issuer: str = PRODUCTION_ISSUER,
-) -> None:
-    """Show what is stored for a customer, and until when; no secret. Nothing is sent.
-
-    Args:
-        client_id: The partner's client id; BREX_CLIENT_ID by default.
-        account: Your name for the customer; BREX_ACCOUNT by default.
-        store: The SQLite file of the tokens; BREX_TOKEN_STORE by default.
-        issuer: The authorization server.
-    """
-    _run(_whoami(_place(client_id, account, store), issuer))
+def whoami(*, grant: Grant = FROM_ENVIRONMENT) -> None:
+    """Show what is stored for a customer, and until when; no secret. Nothing is sent."""
+    _run(_whoami(_place(grant), grant.issuer))
 
 
 class _Place(NamedTuple):
@@ -105,18 +91,17 @@ class _Place(NamedTuple):
         return f"{self.account!r} in {self.store}"
 
 
-def _place(client_id: str | None, account: str | None, store: str | None) -> _Place:
+def _place(grant: Grant) -> _Place:
     """Take from the environment what no option gives."""
-    options = {
-        "--client-id": client_id or os.environ.get("BREX_CLIENT_ID"),
-        "--account": account or os.environ.get("BREX_ACCOUNT"),
-        "--store": store or os.environ.get("BREX_TOKEN_STORE"),
+    given = {
+        "--client-id (or BREX_CLIENT_ID)": grant.client_id or os.environ.get("BREX_CLIENT_ID", ""),
+        "--account (or BREX_ACCOUNT)": grant.account or os.environ.get("BREX_ACCOUNT", ""),
+        "--store (or BREX_TOKEN_STORE)": grant.store or os.environ.get("BREX_TOKEN_STORE", ""),
     }
-    variables = {"--client-id": "BREX_CLIENT_ID", "--account": "BREX_ACCOUNT", "--store": "BREX_TOKEN_STORE"}
-    missing = [f"{option} (or {variables[option]})" for option, value in options.items() if not value]
+    missing = [name for name, value in given.items() if not value]
     if missing:
-        sys.exit(f"brex-accounting: pass {', '.join(missing)}.")
-    return _Place(*(value or "" for value in options.values()))
+        stop(f"pass {', '.join(missing)}.", Code.USAGE)
+    return _Place(*given.values())
 
 
 def _client_secret() -> str:
@@ -124,21 +109,17 @@ def _client_secret() -> str:
     if not secret and sys.stdin is not None and sys.stdin.isatty():
         with suppress(EOFError, KeyboardInterrupt):
             secret = getpass("Client secret: ")
-    if not secret:
-        sys.exit("brex-accounting: the client secret is missing: set BREX_CLIENT_SECRET.")
-    return secret
+    return secret or stop("the client secret is missing: set BREX_CLIENT_SECRET.", Code.USAGE)
 
 
 def _run(command: Coroutine[None, None, str | None]) -> None:
-    """Run a command; it ends with one sentence where it cannot do what it should."""
+    """Run a command that returns what stood in its way."""
     try:
-        problem = asyncio.run(command)
-    except (BrexError, OSError) as error:
+        problem = run(command)
+    except OSError as error:  # of the store, whose errors say all of it
         problem = str(error) or type(error).__name__
-    except KeyboardInterrupt:
-        problem = "interrupted."
     if problem is not None:
-        sys.exit(f"brex-accounting: {problem}")
+        stop(problem)
 
 
 def _say(text: str) -> None:
