@@ -32,13 +32,17 @@ from tests.support.drifts import (
     schema,
     vendor_as_an_enum,
 )
+from tests.support.marks import not_src
 from tests.support.project import PACKAGE, ROOT, Clone, Project, Snapshot, snapshot
 
 Node = dict[str, Any]
 DESCRIPTION = read(ROOT / "openapi" / "accounting.yaml")
 FOLDERS = ("openapi", "generated", "scripts", "src", "tests")
 
-pytestmark = pytest.mark.timeout(600)  # the first run on a machine makes the generator's environment
+pytestmark = [
+    pytest.mark.timeout(600),  # the first run on a machine makes the generator's environment
+    not_src,
+]
 
 
 @pytest.fixture
