@@ -24,9 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Count coverage by examples with names: not by those that hypothesis makes up, and not where it is said so."""
     # pytest-cov has a mark for this, which fails with --no-cov.
-    counting = Coverage.current() if item.get_closest_marker("uncounted") else None
-    if counting is None:
+    uncounted = item.get_closest_marker("uncounted") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    counting = Coverage.current()
+    if counting is None or not uncounted:
         return (yield)
     counting.stop()
     try:

@@ -749,7 +749,6 @@ async def test_cancelled_and_let_in_at_the_same_moment() -> None:
     await rig.call()
 
 
-@many
 @settings(max_examples=40, deadline=None)
 @given(
     latencies=st.lists(st.sampled_from([0.0, 0.1, 0.25, 1.0]), min_size=1, max_size=5),
