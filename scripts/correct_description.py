@@ -8,10 +8,8 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import jsonschema
 import oas_patch
@@ -20,39 +18,15 @@ from oas_patch.validator import load_schema
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 from scripts.read_description import RefusedError, in_one_line, read
-
-
-def references(node: Any) -> Iterator[str]:
-    """Find all references, wherever they stand."""
-    if isinstance(node, dict):
-        if isinstance(node.get("$ref"), str):
-            yield node["$ref"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            yield from references(child)
-
-
-def resolves(reference: str, document: dict[str, Any]) -> bool:
-    """Say whether a JSON pointer leads somewhere."""
-    node: Any = document
-    for step in unquote(reference).removeprefix("#/").split("/"):
-        key = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        elif isinstance(node, dict) and key in node:
-            node = node[key]
-        else:
-            return False
-    return True
+from scripts.schemas import references, target
 
 
 def check_references(document: dict[str, Any], name: str) -> None:
     """Find the references that the validator would fetch from the network or stumble over."""
-    for reference in references(document):
+    for reference in (node["$ref"] for node in references(document)):
         if not reference.startswith("#"):
             raise RefusedError(f"{name} refers to {reference}, outside itself: bundle it into one file first.")
-        if not resolves(reference, document):
+        if not reference.startswith("#/") or target(reference, document, missing=None) is None:
             raise RefusedError(f"{name} refers to {reference}, which is not there.")
 
 

@@ -5,6 +5,7 @@ Pure, and whole: whatever differs is either told, or counted as words, or said t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -211,14 +212,12 @@ def _members(node: Any) -> Mapping[str, Any]:
 
 
 def _differ(old: Any, new: Any) -> bool:
-    return old is not new and repr(_sorted(old)) != repr(_sorted(new))
+    return old is not new and _in_one_order(old) != _in_one_order(new)
 
 
-def _sorted(node: Any) -> Any:
-    """Put objects in one order, and leave lists in theirs."""
-    if isinstance(node, Mapping):
-        return {key: _sorted(node[key]) for key in sorted(node)}
-    return [_sorted(item) for item in node] if isinstance(node, list) else node
+def _in_one_order(node: Any) -> str:
+    """Write objects in one order, and lists in theirs; as text, for 1 equals true."""
+    return json.dumps(node, sort_keys=True, default=repr)
 
 
 def _without(node: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

@@ -50,16 +50,21 @@ PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(?i:true
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read JSON or YAML, with or without a BOM; every key becomes a string, as in JSON."""
+    """Read a file of JSON or YAML. Raises OSError, RefusedError."""
+    return parse(path.read_bytes(), str(path))
+
+
+def parse(content: bytes, name: str) -> dict[str, Any]:
+    """Read JSON or YAML, with or without a BOM; every key becomes a string, as in JSON. The name is for the message."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = content.decode("utf-8-sig")
         try:
             document = json.loads(text, object_pairs_hook=unique)
         except json.JSONDecodeError:
             document = yaml.load(text, PlainLoader)  # noqa: S506 - a SafeLoader
         plain = json.loads(json.dumps(document, allow_nan=False))
     except Exception as error:  # noqa: BLE001 - PyYAML raises more than YAMLError, such as AttributeError for `!!timestamp x`
-        raise RefusedError(f"{path} cannot be read as YAML or JSON: {in_one_line(error)}") from None
+        raise RefusedError(f"{name} cannot be read as YAML or JSON: {in_one_line(error)}") from None
     if not isinstance(plain, dict):
-        raise RefusedError(f"{path} is not a YAML or JSON object.")
+        raise RefusedError(f"{name} is not a YAML or JSON object.")
     return plain

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
 Document = Mapping[str, Any]
 
 COMPONENT = "#/components/schemas/"
+NOTHING: Document = MappingProxyType({})
 PROSE = {"title", "description", "summary", "example", "examples", "externalDocs", "$comment"}
 # Under these, the keys are names that somebody chose, and no keywords.
 NAMES = {
@@ -74,14 +76,14 @@ def component(schema: Any) -> str | None:
     return None if "/" in name else name.replace("~1", "/").replace("~0", "~")
 
 
-def target(reference: str, document: Document) -> Any:
-    """What stands where a reference leads; an empty object where it leads nowhere."""
+def target(reference: str, document: Document, missing: Any = NOTHING) -> Any:
+    """What stands where a reference leads; an empty object where it leads nowhere, or `missing`."""
     steps = unquote(reference).split("/")[1:]
-    return at([step.replace("~1", "/").replace("~0", "~") for step in steps], document)
+    return at([step.replace("~1", "/").replace("~0", "~") for step in steps], document, missing)
 
 
-def at(place: Sequence[str], document: Document) -> Any:
-    """What stands at a place; an empty object where there is none."""
+def at(place: Sequence[str], document: Document, missing: Any = NOTHING) -> Any:
+    """What stands at a place; an empty object where there is none, or `missing`."""
     node: Any = document
     for key in place:
         if isinstance(node, Mapping) and key in node:
@@ -89,7 +91,7 @@ def at(place: Sequence[str], document: Document) -> Any:
         elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):
             node = node[int(key)]
         else:
-            return {}
+            return missing
     return node
 
 

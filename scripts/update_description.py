@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ from scripts.correct_description import apply, check_description, check_overlay,
 from scripts.description_changes import Changes, changes_between
 from scripts.facade import Facade
 from scripts.fit import TABLE, WHAT_TO_DO, Fit, newly_required, with_not_covered, with_not_required
-from scripts.read_description import RefusedError, in_one_line, read
+from scripts.read_description import RefusedError, in_one_line, parse
 from scripts.schema_changes import Change, Weight
 from scripts.schemas import without_prose
 
@@ -88,9 +89,8 @@ def tell_changes(changes: Changes, idle: list[Change], since: str) -> None:
 def earlier(new: Document, content: bytes) -> tuple[Document | None, str]:
     """Find what to compare with, and what to call it: the present file, or where that is the new one already, git's."""
     if DESCRIPTION.is_file() and DESCRIPTION.read_bytes() != content:
-        present = read_valid(DESCRIPTION)
-        if present is not None:
-            return present, "openapi/accounting.yaml"
+        with suppress(RefusedError):
+            return read_description(DESCRIPTION.read_bytes(), ""), "openapi/accounting.yaml"
     elif CONTRACT.is_file() and CONTRACT.read_text("utf-8") == write_contract(new):
         return new, "openapi/accounting.yaml"
     shown = subprocess.run(
@@ -99,19 +99,9 @@ def earlier(new: Document, content: bytes) -> tuple[Document | None, str]:
         check=False,
         capture_output=True,
     )
-    with tempfile.NamedTemporaryFile() as file:
-        Path(file.name).write_bytes(shown.stdout)
-        return read_valid(Path(file.name)), "the last commit"
-
-
-def read_valid(path: Path) -> Document | None:
-    """Read a description, if it is one."""
-    try:
-        document = read(path)
-        check_description(document, "")
-    except RefusedError:
-        return None
-    return document
+    with suppress(RefusedError):
+        return read_description(shown.stdout, ""), "the last commit"
+    return None, "the last commit"
 
 
 def generate(description: Path, overlay: Path, name: str, output: Path) -> None:
@@ -185,15 +175,15 @@ def load(files: list[str], caller: Path) -> tuple[str, bytes]:
 def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
     """Take in a description, or raise RefusedError with everything as it was."""
     name, content = load(files, caller)
+    document = read_description(content, name)
     description = work / "description"
     description.write_bytes(content)
-    document = read_named(description, name)
 
     table = (ROOT / TABLE).read_text("utf-8")
-    tolerated = newly_required(yaml.safe_load(table), correct(document, read_overlay(OVERLAY)).document)
+    tolerated = newly_required(yaml.safe_load(table), correct(document, read_overlay(OVERLAY.read_bytes())).document)
     overlay = work / "overlay.yaml"
     overlay.write_text(with_not_required(OVERLAY.read_text("utf-8"), tolerated), "utf-8")
-    corrections = read_overlay(overlay)
+    corrections = read_overlay(overlay.read_bytes())
     corrected = correct(document, corrections)
 
     old, since = earlier(document, content)
@@ -247,23 +237,20 @@ def check_fit(misfits: list[str], dead: list[str], *, keep: bool) -> None:
         )
 
 
-def read_overlay(path: Path) -> Document:
+def read_overlay(content: bytes) -> Document:
     """Read and check the overlay."""
-    try:
-        overlay = read(path)
-        check_overlay(overlay, "openapi/overlay.yaml")
-    except RefusedError as refusal:
-        raise RefusedError(str(refusal).replace(str(path), "openapi/overlay.yaml")) from None
+    overlay = parse(content, "openapi/overlay.yaml")
+    check_overlay(overlay, "openapi/overlay.yaml")
     return overlay
 
 
-def read_named(path: Path, name: str) -> Document:
-    """Read and check a description under the name that the user knows it by."""
+def read_description(content: bytes, name: str) -> Document:
+    """Read and check a description; the name is for the message."""
+    document = parse(content, name)
     try:
-        document = read(path)
         check_description(document, name)
-    except RefusedError as refusal:
-        raise RefusedError(str(refusal).replace(str(path), name)) from None
+    except RefusedError:
+        raise
     except Exception as error:  # noqa: BLE001 - such as the validator's RecursionError
         raise RefusedError(f"{name} cannot be used: {in_one_line(error)}") from None
     return document

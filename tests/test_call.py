@@ -47,6 +47,7 @@ from tests.support.calls import (
     refuse,
 )
 from tests.support.leaks import assert_holds_no
+from tests.support.marks import many
 from tests.support.virtual_time import now
 
 pytestmark = pytest.mark.virtual_time
@@ -353,6 +354,7 @@ def by_key(steps: dict[str, list[Step]]) -> Step:
     return step
 
 
+@many
 @pytest.mark.parametrize("rate_limit", [None, RateLimit(1000, per=60.0)])
 async def test_five_thousand_calls_queue_and_none_runs_out_of_time_unsent(rate_limit: RateLimit | None) -> None:
     rig = Rig(answer(after=0.5), retry=RetryPolicy(deadline=1.0), rate_limit=rate_limit)

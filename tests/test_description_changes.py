@@ -17,7 +17,10 @@ from scripts.read_description import read
 from scripts.schema_changes import Weight
 from scripts.schemas import without_prose
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted
+from tests.support.marks import not_src
 from tests.support.project import ROOT
+
+pytestmark = not_src
 
 Node = dict[str, Any]
 DESCRIPTION = read(ROOT / "openapi" / "accounting.yaml")

@@ -14,6 +14,7 @@ import yaml
 from scripts.facade import Facade, missing_imports
 from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, newly_required, with_not_covered, with_not_required
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted, new_operation, new_required_answer_field
+from tests.support.marks import not_src
 from tests.support.project import PACKAGE, ROOT
 
 Node = dict[str, Any]
@@ -22,7 +23,10 @@ SOURCE = ROOT / "src" / "brex_accounting"
 FACADE = Facade(SOURCE)
 LISTED: Node = yaml.safe_load((ROOT / TABLE).read_text("utf-8"))
 
-pytestmark = pytest.mark.timeout(600)  # the first run on a machine makes the generator's environment
+pytestmark = [
+    pytest.mark.timeout(600),  # the first run on a machine makes the generator's environment
+    not_src,
+]
 
 
 @pytest.fixture(scope="session")

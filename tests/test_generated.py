@@ -47,9 +47,12 @@ from brex_accounting_api.models import (
     SuccessfulExportResult,
 )
 from brex_accounting_api.types import UNSET, Model, Response, decode, decoder, encode, keep_unknown
+from tests.support.marks import not_src
 
 Node = dict[str, Any]
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+pytestmark = not_src
 
 TOKEN = "bxt_a_secret"
 SECRET = "Jane Doe"

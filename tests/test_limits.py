@@ -15,6 +15,7 @@ from brex_accounting._clock import Clock
 from brex_accounting._limits import Gate, RateLimiter
 from tests.support.calls import OK, THROTTLED, TOKEN, Rig
 from tests.support.fault_server import FaultServer, Request, reply
+from tests.support.marks import many
 from tests.support.virtual_time import now, virtual_clock
 
 virtual_time = pytest.mark.virtual_time
@@ -72,6 +73,7 @@ async def test_nobody_who_comes_later_slips_in() -> None:
     assert order == ["waits", "late"]
 
 
+@many
 @virtual_time
 async def test_ten_thousand_wait_and_are_cancelled_within_the_second() -> None:
     gate, order = Gate(1), list[str]()
@@ -287,6 +289,7 @@ async def saturate(create: Callable[[], Awaitable[object]], ends: float) -> int:
     return sum(await asyncio.gather(*(work() for _ in range(50))))
 
 
+@many
 @virtual_time
 @pytest.mark.parametrize("seed", range(5))
 async def test_saturated_in_virtual_time(seed: int) -> None:
@@ -304,6 +307,7 @@ async def test_saturated_in_virtual_time(seed: int) -> None:
     assert done >= 0.9 * 2000
 
 
+@many
 async def test_saturated_over_sockets() -> None:
     """As the issue has it: 100 in 1 s, 50 tasks, no 429 and at least 90 % of what is allowed."""
     loop = asyncio.get_running_loop()

@@ -34,6 +34,7 @@ from brex_accounting import (
 from brex_accounting._clock import Clock
 from brex_accounting._tokens import StoredToken, Token, TokenStore, fingerprint, store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
+from tests.support.marks import many
 
 TRANSIENT = RetryPolicy(initial_backoff=0.0)
 
@@ -108,6 +109,7 @@ async def create(client: BrexAccounting) -> None:
     await client.integrations.create("ERP_A", "acct-42")
 
 
+@many
 async def test_a_thousand_tasks_ask_once(world: World) -> None:
     client = world.client()
     await asyncio.gather(*(create(client) for _ in range(1000)))
@@ -419,6 +421,7 @@ def test_arguments_are_checked(wrong: dict[str, Any]) -> None:
 # -- waiters, cancellations, loops --
 
 
+@many
 async def test_twenty_thousand_waiters_wake_at_once_and_without_a_word(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,6 +35,7 @@ from brex_accounting.sandbox import Fault, Sandbox
 from tests.support.calls import TOKEN, Rig, answer
 from tests.support.fault_server import FaultServer, Request, head
 from tests.support.leaks import assert_holds_no
+from tests.support.marks import many
 from tests.support.records import RECORD, page, record, write
 
 virtual = pytest.mark.virtual_time
@@ -208,6 +209,7 @@ class Archive:
         await request.write(head(length=len(body)) + body)
 
 
+@many
 @pytest.mark.timeout(600 if MANY > 10_000 else 60)
 async def test_memory_stays_the_same_however_many_there_are() -> None:
     """Within 40 MiB for 100,000: some 10 of them remember what was seen."""

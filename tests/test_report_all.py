@@ -33,6 +33,7 @@ from brex_accounting._report_all import BATCH, BATCHES_AT_ONCE
 from brex_accounting.records import Records
 from brex_accounting.sandbox import Sandbox
 from tests.support.calls import TOKEN, Rig, Step, answer, refuse
+from tests.support.marks import many
 from tests.support.virtual_time import VirtualTimeLoop
 
 pytestmark = pytest.mark.virtual_time
@@ -246,6 +247,7 @@ async def test_records_that_are_not_ready_are_queried() -> None:
     assert books.bodies[1:] == [books.ids[4:]]
 
 
+@many
 async def test_many_that_are_not_ready_cost_no_quota() -> None:
     books = Books(8000)
     for record_id in books.ids[::100]:
@@ -563,6 +565,7 @@ def chaos(books: Books, seed: int, share: float) -> Step:
     return serve
 
 
+@many
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("honored", [True, False])
 async def test_ten_thousand_results_while_a_fifth_of_the_requests_go_wrong(honored: bool) -> None:

@@ -15,6 +15,7 @@ from brex_accounting import ConfigurationError, Outcome, RetryPolicy, errors
 from brex_accounting._clock import Clock
 from brex_accounting._retry import RetryQuota
 from tests.support.calls import CASES, GET, OK, REFUSED, RESET, THROTTLED, UNAVAILABLE, Case, Rig, Step, hang, refuse
+from tests.support.marks import many
 from tests.support.virtual_time import EPOCH, now
 
 pytestmark = pytest.mark.virtual_time
@@ -197,6 +198,7 @@ async def test_the_wall_clock_may_jump() -> None:
 # -- the quota ---------------------------------------------------------------------------------------------------------
 
 
+@many
 @pytest.mark.parametrize(
     ("step", "most"), [(UNAVAILABLE, 500 // 14), (RESET, 500 // 14), (REFUSED, 500 // 14), (THROTTLED, 500 // 5)]
 )

@@ -13,6 +13,7 @@ import pytest
 from brex_accounting import BrexAccounting, RateLimit, RetryPolicy, errors
 from tests.support.calls import TOKEN
 from tests.support.fault_server import JSON, Fault, FaultServer, Request, chunked, close, head, ok, raw, reply, reset
+from tests.support.marks import many
 
 CANCELLATIONS = int(os.environ.get("SOAK", "1500"))
 CONNECTIONS = 10
@@ -41,6 +42,7 @@ def moody(chance: random.Random) -> Fault:
     return fault
 
 
+@many
 @pytest.mark.timeout(600 if CANCELLATIONS > 5000 else 60)
 @pytest.mark.parametrize("rate_limit", [None, RateLimit(50, per=0.05)], ids=["no limit", "limit"])
 @pytest.mark.parametrize("seed", [1, 2, 3])

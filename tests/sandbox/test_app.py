@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from brex_accounting.sandbox import Fault, Sandbox
 from brex_accounting.sandbox._delays import Delays
 from brex_accounting.sandbox._transport import InProcessTransport
+from tests.support.marks import many
 
 INTEGRATION = "/v3/accounting/integration"
 RECORDS = "/v3/accounting/records"
@@ -397,10 +398,12 @@ class TestRateLimit:
         assert response.status_code == 429
         assert "Retry-After" not in response.headers
 
+    @many
     async def test_a_thousand_a_minute_is_the_default(self, client: httpx.AsyncClient) -> None:
         statuses = [(await client.get(f"{RECORDS}/x")).status_code for _ in range(1001)]
         assert statuses == [404] * 1000 + [429]
 
+    @many
     async def test_no_limit(self) -> None:
         async with Sandbox(rate_limit=None) as sandbox, connect(sandbox) as client:
             statuses = {(await client.get(f"{RECORDS}/x")).status_code for _ in range(1001)}

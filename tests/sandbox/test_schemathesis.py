@@ -17,6 +17,7 @@ from brex_accounting.sandbox._state import Integration
 from scripts.fit import TABLE, newly_required
 from scripts.operations import METHODS
 from scripts.read_description import read
+from tests.support.marks import many
 from tests.support.project import ROOT
 
 DESCRIPTION = ROOT / "openapi" / "accounting.yaml"
@@ -119,18 +120,21 @@ while_active = load(ids_exist=True, integration_is_active=True)
 while_disabled = load(ids_exist=True, integration_is_active=False)
 
 
+@many
 @as_described.parametrize()
 @relaxed
 def test_as_described(case: Any) -> None:
     check(case)
 
 
+@many
 @while_active.parametrize()
 @relaxed
 def test_known_ids_while_the_integration_is_active(case: Any) -> None:
     check(case)
 
 
+@many
 @while_disabled.parametrize()
 @relaxed
 def test_known_ids_while_it_is_disabled(case: Any) -> None:

@@ -91,8 +91,7 @@ def sentence(problem: BaseException) -> str:
 
 
 WORDING = {
-    r"repeat the call with idempotency_key='([^']*)'": r"repeat the command with --idempotency-key '\1'",
-    r"repeat the call with idempotency_key=\"([^\"]*)\"": r'repeat the command with --idempotency-key "\1"',
+    r"idempotency_key=(?=['\"])": "--idempotency-key ",
     r"use ensure\(\.\.\., replace=True\)": "use integrations ensure --replace",
     r"call ensure again": "repeat the command",
     r"use ensure_disconnected where all that matters is the end": "use --ensure where all that matters is the end",
