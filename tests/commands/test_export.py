@@ -17,7 +17,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from brex_accounting._commands import part as part_module
-from tests.support.commands import RUN, World, ended, environment, normal
+from tests.support.commands import RUN, Ended, World, ended, environment, normal
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -216,6 +216,74 @@ def test_going_on_elsewhere_is_refused(world: World, tmp_path: Path) -> None:
     assert (broken.code, "not whole: begin again with --overwrite" in broken.problem) == (1, True)
     assert world.run("records", "export", file, "--overwrite").code == 0
     assert names(tmp_path) == ["ledger.csv"]
+
+
+def broken_off(world: World, file: str) -> Ended:
+    world.fault("delay", seconds=0)
+    world.fault("status", status=403)
+    return world.run("records", "export", file, "--page-size", "5")
+
+
+def test_another_token_is_refused(world: World, tmp_path: Path) -> None:
+    file = str(tmp_path / "ledger.csv")
+    assert broken_off(world, file).code == 4
+    assert world.sandbox.token not in Path(f"{file}.part.json").read_text()
+    requests = len(world.sandbox.requests)
+    refused = world.run("records", "export", file, "--resume", BREX_TOKEN="bxt_another")
+    assert (refused.code, len(world.sandbox.requests)) == (2, requests)
+    assert refused.problem == (
+        "BREX_TOKEN is not the token that the export began with: add --new-token if it is for the same account, "
+        "else begin again with --overwrite."
+    )
+    renewed = world.run("records", "export", file, "--resume", "--new-token", BREX_TOKEN="bxt_another")
+    assert (renewed.code, "to go on" in renewed.problem) == (4, True)  # the sandbox does not know it
+    world.fault("delay", seconds=0)
+    world.fault("status", status=403)
+    renewed_again = ("records", "export", file, "--resume", "--page-size", "5", "--new-token")
+    assert world.run(*renewed_again).code == 4  # after a page, which the token was good for
+    assert world.run("records", "export", file, "--resume").code == 0
+
+
+def test_a_place_that_is_refused(world: World, tmp_path: Path) -> None:
+    file = str(tmp_path / "ledger.csv")
+    assert "--overwrite" not in broken_off(world, file).problem
+    world.fault("status", status=400)
+    refused = world.run("records", "export", file, "--resume")
+    assert (refused.code, "too old, begin again with --overwrite; to go on" in refused.problem) == (3, True)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"filters":{}}', ""])
+def test_a_state_that_is_damaged(world: World, tmp_path: Path, damage: str) -> None:
+    file = str(tmp_path / "ledger.csv")
+    assert broken_off(world, file).code == 4
+    Path(f"{file}.part.json").write_text(damage)
+    refused = world.run("records", "export", file, "--resume")
+    assert (refused.code, "is damaged: begin again with --overwrite." in refused.problem) == (1, True)
+    assert world.run("records", "export", file, "--overwrite").code == 0
+
+
+def test_the_command_to_go_on_for_a_name_with_a_dash(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = broken_off(world, "./-dash.csv").problem.partition("to go on: brex-accounting ")[2].split()
+    assert command == ["records", "export", "./-dash.csv", "--resume"]
+    assert world.run(*command).code == 0
+    assert names(tmp_path) == ["-dash.csv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs")
+def test_what_is_no_file_is_not_replaced(world: World, tmp_path: Path) -> None:
+    fifo, link = tmp_path / "fifo.csv", tmp_path / "link.csv"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    for file in (fifo, link):
+        for option in ("--overwrite", "--resume"):
+            refused = world.run("records", "export", str(file), option)
+            assert (refused.code, "is no regular file" in refused.problem) == (2, True)
+    assert fifo.is_fifo()
+    assert link.is_symlink()
+    assert not world.sandbox.requests
 
 
 def of_account(account: str, folder: Path) -> dict[str, str]:

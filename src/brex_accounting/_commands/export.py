@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import shlex
 from contextlib import aclosing
 from dataclasses import asdict
@@ -11,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from brex_accounting.client import PRODUCTION, BrexAccounting
-from brex_accounting.errors import BrexError
+from brex_accounting.errors import BadRequestError, BrexError
 from brex_accounting.models import InvalidRecord
 
 from .connection import HERE, Connection
@@ -33,6 +35,7 @@ def export(
     *,
     filters: Filters = ALL,
     resume: Flag = False,
+    new_token: Flag = False,
     overwrite: Flag = False,
     page_size: int = PAGE_SIZE,
     connection: Connection = HERE,
@@ -45,23 +48,24 @@ def export(
     Args:
         file: Where to write, ending in .csv, .jsonl or .ndjson.
         resume: Go on with an export to this file that ended early, with the filters that it had.
+        new_token: With --resume: BREX_TOKEN is another one than the export began with, for the same account.
         overwrite: Replace the file, or what is left of an export that ended early.
         page_size: How many records to ask for at a time, 1 to 1,000.
     """
     kind = format_of(file)
     client = connection.client()
-    state = State(filters=_set(filters), base_url=_base_url(connection), account=_account(connection))
+    state = State(_set(filters), _base_url(connection), _account(connection), _digest(secrets.token_hex(16)))
     with Part(file) as part:
         seen = set[Key]()
         try:
             if resume:
-                state, seen = _go_on(part, kind, state)
+                state, seen = _go_on(part, kind, state, new_token=new_token)
             else:
                 part.begin(state, kind.head, overwrite=overwrite)
         except OSError as error:
             problem: BaseException = error
         else:
-            return _finish(_Export(client, part, kind, state, seen), connection, page_size)
+            return _finish(_Export(client, part, kind, state, seen), connection, page_size, resumed=resume)
     return stop(f"cannot write {file}: {sentence(problem)}")
 
 
@@ -107,7 +111,7 @@ class _Export:
         note(f"brex-accounting: {name} cannot be understood and is left out: {record.reason}")
 
 
-def _go_on(part: Part, kind: Format, now: State) -> tuple[State, set[Key]]:
+def _go_on(part: Part, kind: Format, now: State, *, new_token: bool) -> tuple[State, set[Key]]:
     """Take up an export that ended early, for the same account and with its own filters."""
     if now.filters:
         stop("--resume goes on with the filters that the export had: leave the filters out.", Code.USAGE)
@@ -116,12 +120,20 @@ def _go_on(part: Part, kind: Format, now: State) -> tuple[State, set[Key]]:
         stop(f"the export that ended early read from {state.base_url}: pass --base-url {state.base_url}.", Code.USAGE)
     if state.account != now.account:
         stop(f"the export that ended early was for {state.account or 'BREX_TOKEN'}, not this account.", Code.USAGE)
+    if new_token:
+        state.token = now.token
+    elif state.token != _digest((state.token or "").partition(":")[0]):
+        stop(
+            "BREX_TOKEN is not the token that the export began with: add --new-token if it is for the same account, "
+            "else begin again with --overwrite.",
+            Code.USAGE,
+        )
     if state.cursor is None and not state.done:  # ids that took several requests: all over again, for what is missing
         state.left_out = 0
     return state, kind.keys(part.written())
 
 
-def _finish(work: _Export, connection: Connection, page_size: int) -> Code:
+def _finish(work: _Export, connection: Connection, page_size: int, *, resumed: bool) -> Code:
     """Export, and tell what became of it."""
     problem: BaseException | None = None
     try:
@@ -137,9 +149,13 @@ def _finish(work: _Export, connection: Connection, page_size: int) -> Code:
     if not state.records:
         work.part.discard()
         return stop(f"{sentence(problem)} Nothing was exported.", code_of(problem))
-    command = ["brex-accounting", "records", "export", str(file), "--resume", *connection.as_typed()]
+    name = os.path.join(".", file) if str(file).startswith("-") else str(file)  # noqa: PTH118 - a Path drops the ./
+    command = ["brex-accounting", "records", "export", name, "--resume", *connection.as_typed()]
+    stale = resumed and isinstance(problem, BadRequestError)
+    otherwise = "; if its place in the list is refused, as too old, begin again with --overwrite" if stale else ""
     return stop(
-        f"{sentence(problem)} {state.records:,} records are in {work.part.path}; to go on: {shlex.join(command)}",
+        f"{sentence(problem)} {state.records:,} records are in {work.part.path}{otherwise}; "
+        f"to go on: {shlex.join(command)}",
         code_of(problem),
     )
 
@@ -165,3 +181,9 @@ def _base_url(connection: Connection) -> str:
 
 def _account(connection: Connection) -> str | None:
     return None if os.environ.get("BREX_TOKEN") else connection.account or os.environ.get("BREX_ACCOUNT")
+
+
+def _digest(salt: str) -> str | None:
+    """Tell BREX_TOKEN from others. It is random and long, so that one round of a hash hides it."""
+    token = os.environ.get("BREX_TOKEN")
+    return f"{salt}:{hashlib.sha256(f'{salt}:{token}'.encode()).hexdigest()}" if token else None

@@ -23,6 +23,8 @@ class State(msgspec.Struct):
     filters: dict[str, str | list[str] | bool]
     base_url: str
     account: str | None
+    token: str | None = None
+    """A salt and a digest of BREX_TOKEN, which tell whether it is the same one."""
     cursor: str | None = None
     length: int = 0
     """Bytes of whole pages. What follows them in the file belongs to a page that was not finished."""
@@ -49,8 +51,7 @@ class Part:
 
     def begin(self, state: State, head: bytes, *, overwrite: bool) -> None:
         """Begin anew. Raises OSError."""
-        if self._target.is_dir():
-            stop(f"{self.file} is a folder: choose another name.", Code.USAGE)
+        self._refuse_what_is_no_file()
         if not overwrite and self._target.exists():
             stop(f"{self.file} exists: choose another name, or replace it with --overwrite.", Code.USAGE)
         if not overwrite and self._state_path.exists():
@@ -65,11 +66,14 @@ class Part:
 
     def resume(self) -> State:
         """Open what an interrupted export left, as far as its pages are whole. Raises OSError."""
+        self._refuse_what_is_no_file()
         try:
             stream = self._open(os.O_RDWR)
             state = msgspec.json.decode(self._state_path.read_bytes(), type=State)
         except (FileNotFoundError, ValueError):
             state = None
+        if state is None and self._state_path.exists():
+            stop(f"what is left of the export to {self.file} is damaged: begin again with --overwrite.")
         if state is None:
             stop(f"there is no interrupted export to {self.file}: begin one without --resume.", Code.USAGE)
         if os.fstat(stream.fileno()).st_size < state.length:
@@ -109,6 +113,12 @@ class Part:
         for path in (self.path, self._state_path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def _refuse_what_is_no_file(self) -> None:
+        if self._target.is_dir():
+            stop(f"{self.file} is a folder: choose another name.", Code.USAGE)
+        if self._target.exists() and not self._target.is_file():
+            stop(f"{self.file} is no regular file, and would be replaced by one: choose another name.", Code.USAGE)
 
     def _open(self, flags: int) -> IO[bytes]:
         """Open the file for this process alone, as far as the system can."""
