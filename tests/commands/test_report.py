@@ -76,7 +76,7 @@ def test_malformed_files_are_refused_before_anything_is_reported(world: World, t
     refused = world.run("records", "report", file)
     assert (refused.code, refused.out) == (2, "")
     assert normal(refused.problem) == (
-        "<folder>/outcomes.jsonl, line 2: Invalid enum value 'maybe' - at `$.status`. Nothing was reported."
+        "<folder>/outcomes.jsonl, line 2: status is 'maybe': write success or failure. Nothing was reported."
     )
     missing = world.run("records", "report", str(tmp_path / "none.csv"))
     assert (missing.code, "cannot read" in missing.problem) == (2, True)

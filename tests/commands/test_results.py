@@ -22,7 +22,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 CSV = """\ufeffrecord_id,status,reference_id,deep_link_url,error_message\r
 a,Success,JE-1,https://erp.example/1,\r
 \r
-b,failure,,,"no account 6000,
+" b ",failure,,,"no account 6000,
 sorry"\r
 c,success,,,\r
 """
@@ -58,12 +58,12 @@ def test_read(tmp_path: Path, name: str, content: str) -> None:
         (
             "r.csv",
             "record_id;status\na;success\n",
-            "line 1: there is no column 'record_id;status'. The columns, separated",
+            "line 1: there is no column 'record_id;status': save the file as CSV with commas. The columns, separated",
         ),
         ("r.csv", "record_id,status,refrence_id\n", "line 1: there is no column 'refrence_id'"),
         ("r.csv", "record_id,reference_id\n", "line 1: record_id and status must be there"),
         ("r.csv", "record_id,status,status\n", "line 1: record_id and status must be there, each column once"),
-        ("r.csv", "record_id,status\na,success\nb,succes\n", "line 3: Invalid enum value 'succes' - at `$.status`"),
+        ("r.csv", "record_id,status\na,success\nb,succes\n", "line 3: status is 'succes': write success or failure."),
         ("r.csv", "record_id,status\na,success\n,success\n", "line 3: Object missing required field `record_id`"),
         ("r.csv", "record_id,status\na\n", "line 2: Object missing required field `status`"),
         ("r.csv", "record_id,status\na,success,JE-1\n", "line 2: it has 3 values for 2 columns"),
@@ -77,7 +77,15 @@ def test_read(tmp_path: Path, name: str, content: str) -> None:
         ),
         ("r.csv", 'record_id,status\n"a"x,success\n', "line 2: "),
         ("r.csv", 'record_id,status\na,success\n"b,success\n', "line 3: unexpected end of data"),
-        ("r.csv", b"record_id,status\na,success\n\xff,success\n", "line 3: this is not UTF-8"),
+        ("r.csv", b"record_id,status\na,success\n\xff,success\n", "line 3: this is not UTF-8: save the file as UTF-8"),
+        (
+            "r.csv",
+            "record_id,status\na,success\n".encode("utf-16"),
+            "line 1: this is not UTF-8: save the file as UTF-8",
+        ),
+        ("r.csv", "record_id,status\na,success\n".encode("utf-16-le"), "save the file as UTF-8"),
+        ("r.csv", "record_id,status\na,success\n a ,success\n", "line 3: a has an outcome already, in line 2"),
+        ("r.csv", "record_id,status,error_message,reference_id\na,failure,no,JE\n", "is it a success? Nothing was"),
         ("r.csv", "record_id,status\n" + "x" * 200_000 + ",success", "line 2: field larger than field limit"),
         ("r.jsonl", "\n" + SUCCESS + "\n{", "line 3: "),
         ("r.jsonl", "[1]", "line 1: it is no JSON object"),

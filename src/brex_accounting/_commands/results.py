@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -21,24 +21,27 @@ FIELDS = ("record_id", "status", "reference_id", "deep_link_url", "error_message
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
     record_id: str
-    status: Literal["success", "failure"]
+    status: str
     reference_id: str | None = None
     deep_link_url: str | None = None
     error_message: str | None = None
 
     def result(self) -> ExportResult:
         """Raise ValueError where one field contradicts another."""
-        if not self.record_id.strip():
+        record_id = self.record_id.strip()  # an id has no blanks
+        if not record_id:
             raise ValueError("record_id is empty")
+        if self.status not in {"success", "failure"}:
+            raise ValueError(f"status is {self.status!r}: write success or failure")
         if self.status == "success":
             if self.error_message:
                 raise ValueError("a success has no error_message: is it a failure?")
-            return ExportSucceeded(self.record_id, self.reference_id or None, self.deep_link_url or None)
+            return ExportSucceeded(record_id, self.reference_id or None, self.deep_link_url or None)
         if not self.error_message:
             raise ValueError("a failure needs an error_message")
         if self.reference_id or self.deep_link_url:
             raise ValueError("a failure has neither reference_id nor deep_link_url: is it a success?")
-        return ExportFailed(self.record_id, self.error_message)
+        return ExportFailed(record_id, self.error_message)
 
 
 class _BadLineError(ValueError):
@@ -56,10 +59,14 @@ def read_results(file: Path) -> list[ExportResult]:
     try:
         results = _results(read, content)
     except _BadLineError as error:
-        problem = f"{file}, line {error.line}: {cell(str(error)).rstrip('.')}. Nothing was reported."
+        problem = f"{file}, line {error.line}: {_ended(cell(str(error)))} Nothing was reported."
     else:
         return results or stop(f"{file} holds no outcomes: there is nothing to report.", Code.USAGE)
     return stop(problem, Code.USAGE)
+
+
+def _ended(reason: str) -> str:
+    return reason if reason.endswith((".", "?")) else f"{reason}."
 
 
 def _results(read: Callable[[str], Iterator[tuple[int, Mapping[str, Any]]]], content: bytes) -> list[ExportResult]:
@@ -83,10 +90,14 @@ def _results(read: Callable[[str], Iterator[tuple[int, Mapping[str, Any]]]], con
 
 def _text(content: bytes) -> str:
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-    raise _BadLineError(line, "this is not UTF-8")
+    else:
+        if "\0" not in text:
+            return text
+        line = 1  # UTF-16, or no text at all
+    raise _BadLineError(line, "this is not UTF-8: save the file as UTF-8 (in a spreadsheet: CSV UTF-8)")
 
 
 def _csv(content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -124,6 +135,8 @@ def _names(line: int, row: list[str]) -> list[str]:
         what = (
             f"there is no column {unknown[0]!r}" if unknown else "record_id and status must be there, each column once"
         )
+        if any(";" in each or "\t" in each for each in names):
+            what += ": save the file as CSV with commas"
         raise _BadLineError(line, f"{what}. The columns, separated by commas, are {', '.join(FIELDS)}")
     return names
 
