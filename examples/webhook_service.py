@@ -5,7 +5,8 @@
 
 An event is written to SQLite before it is answered, and is done once its records are booked and reported: a crash loses
 no event that Brex takes for delivered, and one that comes again is known, after a restart too. What never came, since
-the service was down for too long, is found by polling, at the start and each hour. One process, for one Brex account.
+the service was down for too long, is found by polling, at the start and each hour: cards and reimbursements however old
+they are, bills as far as they changed in the last 30 days (BILLS_LOOK_BACK). One process, for one Brex account.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import json
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, closing, suppress
@@ -164,5 +166,8 @@ def create_app(connect: Callable[[], BrexAccounting] = BrexAccounting, database:
 
 
 if __name__ == "__main__":
+    if not os.environ.get("BREX_WEBHOOK_SECRETS", "").split():
+        sys.stderr.write("webhook_service: set BREX_WEBHOOK_SECRETS to the webhook's secret.\n")
+        sys.exit(2)
     logging.basicConfig(level=logging.INFO)
     uvicorn.run(create_app(), port=8000)

@@ -435,3 +435,14 @@ server.run(sockets=[socket.socket(fileno={listener.fileno()})])
     return subprocess.Popen(
         [sys.executable, "-c", code], pass_fds=[listener.fileno()], cwd=folder, env=os.environ | environment
     )
+
+
+@pytest.mark.parametrize("secrets", [{}, {"BREX_WEBHOOK_SECRETS": " "}])
+def test_without_a_secret_it_says_what_to_set(secrets: dict[str, str]) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BREX_")}
+    kept["PYTHONPATH"] = str(Path(brex_accounting.__file__).parents[1])
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLE)], env=kept | secrets, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "webhook_service: set BREX_WEBHOOK_SECRETS to the webhook's secret.\n"
