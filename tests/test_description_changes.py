@@ -18,12 +18,12 @@ from scripts.schema_changes import Weight
 from scripts.schemas import without_prose
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted
 from tests.support.marks import not_src
-from tests.support.project import ROOT
+from tests.support.project import DESCRIPTION_FILE
 
 pytestmark = not_src
 
 Node = dict[str, Any]
-DESCRIPTION = read(ROOT / "openapi" / "accounting.yaml")
+DESCRIPTION = read(DESCRIPTION_FILE)
 BREAKING, COMPATIBLE, OTHER = Weight
 NOTHING = Changes((), 0, rewritten=False)
 TEXT: Node = {"type": "string"}

@@ -33,10 +33,10 @@ from tests.support.drifts import (
     vendor_as_an_enum,
 )
 from tests.support.marks import not_src
-from tests.support.project import PACKAGE, ROOT, Clone, Project, Snapshot, snapshot
+from tests.support.project import DESCRIPTION_FILE, PACKAGE, ROOT, Clone, Project, Snapshot, snapshot
 
 Node = dict[str, Any]
-DESCRIPTION = read(ROOT / "openapi" / "accounting.yaml")
+DESCRIPTION = read(DESCRIPTION_FILE)
 FOLDERS = ("openapi", "generated", "scripts", "src", "tests")
 
 pytestmark = [
@@ -50,7 +50,9 @@ def project(clone: Clone, tmp_path: Path) -> Project:
     project = clone(tmp_path / "a project")
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "src" / "brex_accounting", project.root / "src" / "brex_accounting", ignore=ignore)
-    shutil.copytree(ROOT / "tests" / "data", project.root / "tests" / "data")
+    contract = project.root / "tests" / "data" / "contract.yaml"
+    contract.parent.mkdir(parents=True)
+    contract.write_text(write_contract(DESCRIPTION), "utf-8")
     shutil.copy(ROOT / "Makefile", project.root)
     return project
 
