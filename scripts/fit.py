@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scripts.facade import Facade, missing_imports
+from scripts.facade import Facade, collisions, missing_imports
 from scripts.operations import Operation, operations
 from scripts.schema_changes import component_schemas
 from scripts.schemas import Document, say, shape_of
@@ -84,6 +84,10 @@ class Fit:
         found = [*self._operations(), *self._error_codes(), *self._details(), *self._schemas()]
         for importer, module, name in missing_imports(self.facade, self.package):
             found.append(f"{module} has no {name} any more, which src/brex_accounting/{importer} imports.")
+        for model, name, owner in collisions(self.facade, self.package):
+            found.append(
+                f"{model}.{name} is a field now, and a member of {owner} has that name: one would hide the other."
+            )
         return found
 
     def _operations(self) -> Iterator[str]:

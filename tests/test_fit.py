@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.facade import Facade, missing_imports
+from scripts.facade import Facade, collisions, missing_imports
 from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, newly_required, with_not_covered, with_not_required
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted, new_operation, new_required_answer_field
 from tests.support.marks import not_src
@@ -184,6 +185,29 @@ def test_a_name_that_the_generated_package_lost_is_found(regenerated: Path, tmp_
     assert ("models.py", "brex_accounting_api.models", "IntegrationStatus") in missing
     assert ("models.py", "brex_accounting_api.models", "Integration") not in missing
     assert not list(missing_imports(FACADE, regenerated))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "owner"),
+    [
+        ("AccountingRecordDetailed", "is_balanced", "AccountingRecord in src/brex_accounting/models.py"),
+        ("AccountingRecordDetailed", "unknown_fields", "AccountingRecord in src/brex_accounting/models.py"),
+        ("AccountingRecordDetailed", "to_dict", "AccountingRecord in src/brex_accounting/models.py"),
+        ("AccountingRecordDetailed", "from_dict", "Model in generated/ (types.py)"),
+        ("Money", "additional_properties", "Model in generated/ (types.py)"),
+    ],
+)
+def test_a_field_that_is_called_like_a_member_is_named(
+    regenerated: Path, tmp_path: Path, model: str, name: str, owner: str
+) -> None:
+    package = tmp_path / PACKAGE
+    shutil.copytree(regenerated, package)
+    assert not list(collisions(FACADE, package))
+    head = f"class {model}(Model, kw_only=True):\n"
+    [file] = [file for file in (package / "models").glob("*.py") if head in file.read_text("utf-8")]
+    file.write_text(file.read_text("utf-8").replace(head, f"{head}    {name}: str | None = None\n"), "utf-8")
+    misfits = Fit(FACADE, FROZEN_LISTED, {}, package).misfits()
+    assert f"{model}.{name} is a field now, and a member of {owner} has that name: one would hide the other." in misfits
 
 
 @pytest.mark.parametrize("table", ["a: 1\n\nnot_covered: []\n", "a: 1\n\nnot_covered:\n  - old\n  - kept # why\n"])
