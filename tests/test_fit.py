@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -125,6 +125,47 @@ def test_what_does_not_fit_is_named(fit: Hold, corrected: Node, drift: Drift) ->
     misfits = fit(drifted(corrected, drift)).misfits()
     assert any(MISFITS[drift] in misfit for misfit in misfits), misfits
     assert all(misfit.endswith(".") and "\n" not in misfit for misfit in misfits)
+
+
+def parameter_limit(description: Node) -> Node:
+    parameters = description["paths"]["/v3/accounting/records"]["get"]["parameters"]
+    [limit] = [parameter["schema"] for parameter in parameters if parameter["name"] == "limit"]
+    return cast("Node", limit)
+
+
+def results(description: Node) -> Node:
+    request = description["components"]["schemas"]["ReportExportResultsRequest"]
+    return cast("Node", request["properties"]["results"])
+
+
+@pytest.mark.parametrize(
+    ("drift", "shown"),
+    [
+        (lambda d: parameter_limit(d).update(maximum=99), "limit parameter goes up to 99 now, and the facade sends up"),
+        (lambda d: parameter_limit(d).update(maximum=100, exclusiveMaximum=True), "goes up to 99 now"),
+        (lambda d: parameter_limit(d).update(exclusiveMaximum=100), "goes up to 99 now"),
+        (lambda d: results(d).update(maxItems=50), "ReportExportResultsRequest.results goes up to 50 now"),
+        (lambda d: results(d)["items"]["oneOf"].pop(), "results is array of SuccessfulExportResult now"),
+    ],
+)
+def test_a_limit_below_what_is_sent_is_named(fit: Hold, corrected: Node, drift: Drift, shown: str) -> None:
+    [misfit] = fit(drifted(corrected, drift)).misfits()
+    assert shown in misfit
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        lambda d: parameter_limit(d).update(maximum=100),
+        lambda d: parameter_limit(d).update(maximum=1000, exclusiveMaximum=False),
+        lambda d: results(d).update(maxItems=100),
+        lambda d: results(d)["items"]["oneOf"].reverse(),
+        lambda d: results(d)["items"]["oneOf"].append({"$ref": "#/components/schemas/Vendor"}),
+        lambda d: results(d)["items"].update(anyOf=results(d)["items"].pop("oneOf")),
+    ],
+)
+def test_a_wide_limit_and_other_alternatives_do_no_harm(fit: Hold, corrected: Node, drift: Drift) -> None:
+    assert fit(drifted(corrected, drift)).misfits() == []
 
 
 def properties(kind: str) -> list[tuple[str, str]]:

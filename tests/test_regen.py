@@ -353,6 +353,10 @@ REFUSED_DESCRIPTIONS: dict[str, tuple[str | bytes, str]] = {
     "a key twice in YAML": (f"{SOURCE}\nopenapi: 3.0.0", "the key 'openapi' stands twice in one object"),
     "a key twice in JSON": ('{"info": {"title": 1, "title": 2}}', "the key 'title' stands twice in one object"),
     "an alias of itself": (f"{SOURCE}\nx-loop: &loop [*loop]", "read as YAML or JSON: Circular reference"),
+    "aliases of aliases": (
+        "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]" for n in range(10)),
+        "read as YAML or JSON: its aliases stand for more than 200,000 values",
+    ),
     "a tag of Python": (f"{SOURCE}\nx-evil: !!python/name:os.system", "could not determine a constructor"),
     "a broken tag": (f"{SOURCE}\nx-time: !!timestamp soon", "cannot be read as YAML or JSON"),
     "not a number": (f"{SOURCE}\nx-number: .nan", "cannot be read as YAML or JSON: Out of range"),

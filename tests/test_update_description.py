@@ -234,6 +234,18 @@ def test_openapi_31_changes_nothing_but_the_version(project: Project, regenerate
     assert snapshot(project.generated / PACKAGE) == snapshot(regenerated)
 
 
+def test_an_overlay_action_that_openapi_31_made_needless_is_named(project: Project) -> None:
+    def rewrite(description: Node) -> None:
+        schema(description, "AccountingRecordsResponse")["properties"]["total_count"]["type"] = "integer"
+        schema(description, "AccountingRecordsResponse")["properties"]["total_count"]["nullable"] = True
+        description.update(as_openapi_31(description) | {"openapi": "3.1.0"})
+
+    run = update(project, save(project, rewrite))
+    assert (run.returncode, run.stderr) == (0, "")
+    needless = run.stdout.partition("no longer needed, for Brex publishes it so now; drop them:\n")[2]
+    assert needless.startswith("  - overlay action 6 ($.components.schemas.AccountingRecordsResponse.")
+
+
 def test_keep_puts_in_place_what_does_not_fit(project: Project) -> None:
     file = save(project, vendor_as_an_enum)
     run = subprocess.run(
