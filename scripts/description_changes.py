@@ -194,15 +194,24 @@ class _Comparison:
                 told = TOLD_OF_COMPONENTS if key == "components" else set()
                 for inner in sorted({*_members(before), *_members(after)} - told):
                     if _differ(_members(before).get(inner), _members(after).get(inner)):
-                        yield Change(Weight.OTHER, f"{key}.{inner}", "is changed")
+                        text = _says(_members(before).get(inner, MISSING), _members(after).get(inner, MISSING))
+                        yield Change(Weight.OTHER, f"{key}.{inner}", text)
             else:
-                gone, new_ = after is MISSING, before is MISSING
-                yield Change(
-                    Weight.OTHER, f"{where}{key}", "is removed" if gone else "is new" if new_ else _says(before, after)
-                )
+                if key == "servers":
+                    before, after = _addresses(before), _addresses(after)
+                yield Change(Weight.OTHER, f"{where}{key}", _says(before, after))
+
+
+def _addresses(servers: Any) -> Any:
+    """Write servers as their addresses, where that is all there is of them."""
+    if isinstance(servers, list) and all(server.keys() == {"url"} for server in servers):
+        return " ".join(server["url"] for server in servers)
+    return servers
 
 
 def _says(before: Any, after: Any) -> str:
+    if before is MISSING or after is MISSING:
+        return "is removed" if after is MISSING else "is new"
     plain = not isinstance(before, (list, dict)) and not isinstance(after, (list, dict))
     return f"is {say(after)}, and was {say(before)}" if plain else "is changed"
 

@@ -69,6 +69,18 @@ class Facade:
             for alias in node.names
         }
 
+    @cached_property
+    def heirs(self) -> dict[str, list[tuple[str, str, set[str]]]]:
+        """Its classes that inherit one of the generated package: by that one's name: who, where, with what."""
+        found: dict[str, list[tuple[str, str, set[str]]]] = {}
+        for module, tree in self.modules.items():
+            imported = {name for importer, _, name in self.imports if importer == module}
+            for node in tree.body:
+                for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                    if isinstance(node, ast.ClassDef) and ast.unparse(base) in imported:
+                        found.setdefault(ast.unparse(base), []).append((node.name, module, _members(node)))
+        return found
+
     def _table(self, name: str) -> Iterator[tuple[ast.expr, ast.expr]]:
         """The entries of a dict of _verdict.py."""
         for node in self.modules["_verdict.py"].body:
@@ -88,6 +100,42 @@ def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, s
         inside = place / f"{name}.py", place / name / "__init__.py"
         if not any(path.is_file() for path in inside) and not (file.is_file() and name in _defined(file)):
             yield importer, module, name
+
+
+def collisions(facade: Facade, package: Path) -> Iterator[tuple[str, str, str]]:
+    """Fields of generated models called like a member that is written by hand: of which model, which, and whose."""
+    every = [
+        ("generated/ (types.py)", node.name, _members(node))
+        for node in _classes(package / "types.py")
+        if node.name == "Model"
+    ]
+    for file in sorted((package / "models").glob("*.py")):
+        for model in _classes(file):
+            if not any(ast.unparse(base) == "Model" for base in model.bases):
+                continue
+            heirs = [
+                (f"src/brex_accounting/{module}", name, own) for name, module, own in facade.heirs.get(model.name, ())
+            ]
+            for field in _fields(model):
+                for place, owner, members in heirs + every:
+                    if field in members:
+                        yield model.name, field, f"{owner} in {place}"
+                        break
+
+
+def _classes(file: Path) -> list[ast.ClassDef]:
+    body = ast.parse(file.read_text("utf-8")).body if file.is_file() else []
+    return [node for node in body if isinstance(node, ast.ClassDef)]
+
+
+def _fields(node: ast.ClassDef) -> list[str]:
+    annotated = [inner.target for inner in node.body if isinstance(inner, ast.AnnAssign)]
+    return [target.id for target in annotated if isinstance(target, ast.Name)]
+
+
+def _members(node: ast.ClassDef) -> set[str]:
+    functions = {inner.name for inner in node.body if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    return functions | {*_fields(node)}
 
 
 @cache

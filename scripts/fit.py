@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scripts.facade import Facade, missing_imports
+from scripts.facade import Facade, collisions, missing_imports
 from scripts.operations import Operation, operations
 from scripts.schema_changes import component_schemas
 from scripts.schemas import Document, say, shape_of
@@ -33,21 +33,30 @@ class Value:
     required: bool = False
     nullable: bool = False
     values: tuple[str, ...] | None = None
+    largest: float | None = None
+    """How large it may be, or how many items it may have."""
 
     @classmethod
     def of(cls, line: str) -> Value:
         """Read a line of the table."""
         words, enum, values = line.partition(" enum")
+        words, _, largest = words.partition(" up to ")
         names = words.split()
         kind = " ".join(name for name in names if name not in {"required", "nullable"})
-        return cls(kind, "required" in names, "nullable" in names, tuple(values.split()) if enum else None)
+        return cls(
+            kind,
+            "required" in names,
+            "nullable" in names,
+            tuple(values.split()) if enum else None,
+            float(largest) if largest else None,
+        )
 
     @classmethod
     def described(cls, schema: Any, document: Document, *, required: bool) -> Value:
         """Read a schema of the description."""
         shape = shape_of(schema, document)
         values = None if shape.values is None else tuple(map(say, shape.values))
-        return cls(_kind(schema, document), required, shape.nullable, values)
+        return cls(_kind(schema, document), required, shape.nullable, values, _largest(shape.rest))
 
 
 def _kind(schema: Any, document: Document) -> str:
@@ -55,8 +64,30 @@ def _kind(schema: Any, document: Document) -> str:
     if shape.items is not None:
         return f"array of {_kind(shape.items, document)}"
     if shape.choices:
-        return " or ".join(_kind(choice, document) for choice in shape.choices)
+        return " or ".join(sorted({_kind(choice, document) for choice in shape.choices}))
     return " ".join([str(shape), *map(str, [shape.rest["format"]] if "format" in shape.rest else [])])
+
+
+def _alternatives(kind: str) -> set[str]:
+    """What a value may be: each of an array's items is written as an array of it."""
+    array, of, items = kind.rpartition("array of ")
+    return {array + of + item for item in items.split(" or ")}
+
+
+def _is_among(needed: str, found: str, *, sent: bool) -> bool:
+    """Whether a kind is the one that is needed; where it is sent, there may be more alternatives than are used."""
+    one, other = _alternatives(needed), _alternatives(found)
+    return one <= other if sent else one == other
+
+
+def _largest(limits: Mapping[str, Any]) -> float | None:
+    found = [limits[keyword] for keyword in ("maximum", "maxItems") if isinstance(limits.get(keyword), (int, float))]
+    exclusive = limits.get("exclusiveMaximum")  # a flag in OpenAPI 3.0, a number in 3.1
+    if exclusive is True:
+        found = [limit - 1 for limit in found]
+    elif exclusive is not None and exclusive is not False:
+        found.append(exclusive - 1)
+    return min(found, default=None)
 
 
 class Fit:
@@ -84,6 +115,10 @@ class Fit:
         found = [*self._operations(), *self._error_codes(), *self._details(), *self._schemas()]
         for importer, module, name in missing_imports(self.facade, self.package):
             found.append(f"{module} has no {name} any more, which src/brex_accounting/{importer} imports.")
+        for model, name, owner in collisions(self.facade, self.package):
+            found.append(
+                f"{model}.{name} is a field now, and a member of {owner} has that name: one would hide the other."
+            )
         return found
 
     def _operations(self) -> Iterator[str]:
@@ -179,15 +214,11 @@ def _media_schema(message: Mapping[str, Any] | None, document: Document) -> str 
 
 
 def _differences(name: str, needs: Value, found: Value, where: str, *, sent: bool) -> Iterator[str]:
-    if found.kind != needs.kind:
+    if not _is_among(needs.kind, found.kind, sent=sent):
         yield f"{name} is {found.kind} now, and was {needs.kind}, {where}."
-    if needs.values is None and found.values is not None:
-        yield f"{name} has become an enum ({', '.join(found.values)}), and was free text, {where}."
-    elif needs.values is not None and found.values is None:
-        yield f"{name} is no longer an enum, {where}."
-    for value in needs.values or ():
-        if found.values is not None and value not in found.values:
-            yield f"{name} no longer knows the value {value}, {where}."
+    yield from _enum_differences(name, needs, found, where)
+    if needs.largest is not None and found.largest is not None and found.largest < needs.largest:
+        yield f"{name} goes up to {found.largest:g} now, and the facade sends up to {needs.largest:g}, {where}."
     if needs.nullable and not found.nullable:
         yield f"{name} is no longer nullable: null said that there is none, and something else may say so now, {where}."
     if found.nullable and not needs.nullable and not sent:
@@ -196,6 +227,16 @@ def _differences(name: str, needs: Value, found: Value, where: str, *, sent: boo
         yield f"{name} is no longer required, {where}."
     if found.required and not needs.required and sent:
         yield f"{name} is required now, and may be left out, {where}."
+
+
+def _enum_differences(name: str, needs: Value, found: Value, where: str) -> Iterator[str]:
+    if needs.values is None and found.values is not None:
+        yield f"{name} has become an enum ({', '.join(found.values)}), and was free text, {where}."
+    elif needs.values is not None and found.values is None:
+        yield f"{name} is no longer an enum, {where}."
+    for value in needs.values or ():
+        if found.values is not None and value not in found.values:
+            yield f"{name} no longer knows the value {value}, {where}."
 
 
 def newly_required(table: Mapping[str, Any], document: Document) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 LONGEST_MESSAGE = 300
+MOST_VALUES = 200_000  # that a document with aliases may stand for; Brex's has a few thousand
 
 
 class RefusedError(Exception):
@@ -34,6 +35,24 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 class PlainLoader(yaml.SafeLoader):
     """YAML as JSON knows it: a date and a NO stay the strings that they are, and no key stands twice."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.values = 0
+        self.sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse aliases of aliases that stand for more than anybody can read."""
+        is_alias, before = self.check_event(yaml.AliasEvent), self.values
+        node = super().compose_node(parent, index)
+        if is_alias:
+            self.values += self.sizes.get(id(node), 1)
+            if self.values > MOST_VALUES:
+                raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
+        else:
+            self.values += 1 + (len(node.value) // 100 if isinstance(node, yaml.ScalarNode) else 0)
+            self.sizes[id(node)] = self.values - before
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         """Refuse a key that stands twice."""

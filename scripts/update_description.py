@@ -60,7 +60,7 @@ def correct(document: Document, overlay: Document) -> Corrected:
         before = copy.deepcopy(corrected.document)
         if not apply(action, name_of(action, number), corrected.document):
             corrected.dead.append(name_of(action, number))
-        elif without_prose(before) == without_prose(corrected.document) and without_prose(action.get("update")):
+        elif without_prose(action.get("update")) and not changes_between(before, corrected.document).told:
             corrected.needless.append(name_of(action, number))
     return corrected
 

@@ -9,7 +9,7 @@ import pytest
 from coverage import Coverage
 from hypothesis import settings
 
-from tests.support.project import PACKAGE, ROOT, Clone, Project
+from tests.support.project import DESCRIPTION_FILE, OVERLAY_FILE, PACKAGE, ROOT, TABLE_FILE, Clone, Project
 from tests.support.virtual_time import VirtualTimeLoop
 
 # The same examples in each run, and none too slow for a busy machine; `--hypothesis-profile default` finds new ones.
@@ -47,9 +47,10 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(scope="session")
 def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as the repository's files give it; the script makes its environment where there is none."""
+    """The package as the frozen description gives it; the script makes its environment where there is none."""
     output = tmp_path_factory.mktemp("regenerated") / PACKAGE
-    assert Project(ROOT).run(REGEN_OUTPUT=output).returncode == 0
+    run = Project(ROOT).run(DESCRIPTION_FILE, REGEN_OVERLAY=OVERLAY_FILE, REGEN_OUTPUT=output)
+    assert run.returncode == 0, run.stderr
     return output
 
 
@@ -58,6 +59,9 @@ def clone(regenerated: Path) -> Clone:
     def make(root: Path) -> Project:
         for name in ("openapi", "requirements", "scripts"):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(DESCRIPTION_FILE, root / "openapi")
+        shutil.copy(OVERLAY_FILE, root / "openapi")
+        shutil.copy(TABLE_FILE, root / "scripts")
         shutil.copytree(regenerated, root / "generated" / PACKAGE)
         (root / ".venv-generator").symlink_to(ROOT / ".venv-generator")
         return Project(root)

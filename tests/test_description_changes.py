@@ -18,12 +18,12 @@ from scripts.schema_changes import Weight
 from scripts.schemas import without_prose
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted
 from tests.support.marks import not_src
-from tests.support.project import ROOT
+from tests.support.project import DESCRIPTION_FILE
 
 pytestmark = not_src
 
 Node = dict[str, Any]
-DESCRIPTION = read(ROOT / "openapi" / "accounting.yaml")
+DESCRIPTION = read(DESCRIPTION_FILE)
 BREAKING, COMPATIBLE, OTHER = Weight
 NOTHING = Changes((), 0, rewritten=False)
 TEXT: Node = {"type": "string"}
@@ -197,6 +197,24 @@ def test_changes_of_an_operation_and_back(name: str) -> None:
     for weight, old, new in ((forth, PLAIN, changed), (back, changed, PLAIN)):
         [(found, text)] = tell(old, new)
         assert (found, words in text) == (weight, True), text
+
+
+def test_servers_and_the_version_are_told_from_what_to_what() -> None:
+    old = PLAIN | {"servers": [{"url": "https://a.example"}]}
+    new = drifted(
+        old, lambda d: d["servers"].append({"url": "https://b.example"}), lambda d: d["info"].update(version="2")
+    )
+    assert [text for _, text in tell(old, new)] == [
+        "info.version: is 2, and was 1",
+        "servers: is https://a.example https://b.example, and was https://a.example",
+    ]
+
+
+def test_alternatives_are_a_set() -> None:
+    one, other = ({"$ref": f"#/components/schemas/{name}"} for name in "AB")
+    named = {"components": {"schemas": {"A": model(), "B": model(a=TEXT)}}}
+    old, new = (described({"oneOf": choices}, TEXT) | named for choices in ([one, other], [other, one]))
+    assert changes_between(old, new) == Changes((), 0, rewritten=True)
 
 
 def test_a_removed_operation_breaks_and_a_new_one_does_not() -> None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
-from scripts.facade import Facade, missing_imports
+from scripts.facade import Facade, collisions, missing_imports
 from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, newly_required, with_not_covered, with_not_required
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted, new_operation, new_required_answer_field
 from tests.support.marks import not_src
-from tests.support.project import PACKAGE, ROOT
+from tests.support.project import DESCRIPTION_FILE, OVERLAY_FILE, PACKAGE, ROOT, TABLE_FILE
 
 Node = dict[str, Any]
 GENERATED = ROOT / "generated" / PACKAGE
 SOURCE = ROOT / "src" / "brex_accounting"
 FACADE = Facade(SOURCE)
 LISTED: Node = yaml.safe_load((ROOT / TABLE).read_text("utf-8"))
+FROZEN_LISTED: Node = yaml.safe_load(TABLE_FILE.read_text("utf-8"))
 
 pytestmark = [
     pytest.mark.timeout(600),  # the first run on a machine makes the generator's environment
@@ -29,31 +32,47 @@ pytestmark = [
 ]
 
 
+def correct(description: Path, overlay: Path, output: Path) -> Node:
+    python = ROOT / ".venv-generator" / "bin" / "python"
+    files = [description, overlay, output]
+    subprocess.run([python, "-B", "-m", "scripts.correct_description", *files], check=True, cwd=ROOT)
+    corrected: Node = json.loads(output.read_text("utf-8"))
+    return corrected
+
+
+@pytest.fixture
+def here(regenerated: Path, tmp_path: Path) -> Fit:
+    """The facade held against openapi/, as it is today."""
+    folder = ROOT / "openapi"
+    description = correct(folder / "accounting.yaml", folder / "overlay.yaml", tmp_path / "description.json")
+    return Fit(FACADE, LISTED, description, GENERATED)
+
+
 @pytest.fixture(scope="session")
 def corrected(regenerated: Path, tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """The description as the overlay corrects it."""
-    output = tmp_path_factory.mktemp("corrected") / "description.json"
-    python = ROOT / ".venv-generator" / "bin" / "python"
-    files = ["openapi/accounting.yaml", "openapi/overlay.yaml", output]
-    subprocess.run([python, "-B", "-m", "scripts.correct_description", *files], check=True, cwd=ROOT)
-    description: Node = json.loads(output.read_text("utf-8"))
-    return description
+    """The frozen description as its overlay corrects it."""
+    return correct(DESCRIPTION_FILE, OVERLAY_FILE, tmp_path_factory.mktemp("corrected") / "description.json")
 
 
-def fit(description: Node) -> Fit:
-    return Fit(FACADE, LISTED, description, GENERATED)
+Hold = Callable[[Node], Fit]
+
+
+@pytest.fixture
+def fit(regenerated: Path) -> Hold:
+    """Hold the facade against another description than that of openapi/."""
+    return lambda description: Fit(FACADE, FROZEN_LISTED, description, regenerated)
 
 
 # The description that is here
 
 
-def test_the_facade_fits(corrected: Node) -> None:
-    misfits = fit(corrected).misfits()
+def test_the_facade_fits(here: Fit) -> None:
+    misfits = here.misfits()
     assert not misfits, "\n".join(["The facade does not fit openapi/accounting.yaml:", *misfits, WHAT_TO_DO])
 
 
-def test_every_operation_has_a_method_or_is_listed_as_not_covered(corrected: Node) -> None:
-    missing = fit(corrected).not_listed
+def test_every_operation_has_a_method_or_is_listed_as_not_covered(here: Fit) -> None:
+    missing = here.not_listed
     assert not missing, f"No method calls {', '.join(missing)}: write one, or list it under not_covered in {TABLE}."
 
 
@@ -82,13 +101,15 @@ def test_the_facades_code_says_what_it_calls_and_tells_apart() -> None:
 
 
 @pytest.mark.parametrize("drift", ADDITIVE, ids=lambda drift: drift.__name__)
-def test_what_is_added_does_no_harm(corrected: Node, drift: Drift) -> None:
+def test_what_is_added_does_no_harm(fit: Hold, corrected: Node, drift: Drift) -> None:
     assert fit(drifted(corrected, drift)).misfits() == []
 
 
-def test_what_is_added_and_wants_attention_is_named(corrected: Node) -> None:
+def test_what_is_added_and_wants_attention_is_named(fit: Hold, corrected: Node) -> None:
     assert fit(drifted(corrected, new_operation)).not_listed == ["newOperation"]
-    assert newly_required(LISTED, drifted(corrected, new_required_answer_field)) == [("Integration", "new_region")]
+    assert newly_required(FROZEN_LISTED, drifted(corrected, new_required_answer_field)) == [
+        ("Integration", "new_region")
+    ]
 
 
 def test_what_answers_need_not_have_is_added_to_the_overlay() -> None:
@@ -100,18 +121,61 @@ def test_what_answers_need_not_have_is_added_to_the_overlay() -> None:
 
 
 @pytest.mark.parametrize("drift", MISFITS, ids=lambda drift: drift.__name__)
-def test_what_does_not_fit_is_named(corrected: Node, drift: Drift) -> None:
+def test_what_does_not_fit_is_named(fit: Hold, corrected: Node, drift: Drift) -> None:
     misfits = fit(drifted(corrected, drift)).misfits()
     assert any(MISFITS[drift] in misfit for misfit in misfits), misfits
     assert all(misfit.endswith(".") and "\n" not in misfit for misfit in misfits)
 
 
+def parameter_limit(description: Node) -> Node:
+    parameters = description["paths"]["/v3/accounting/records"]["get"]["parameters"]
+    [limit] = [parameter["schema"] for parameter in parameters if parameter["name"] == "limit"]
+    return cast("Node", limit)
+
+
+def results(description: Node) -> Node:
+    request = description["components"]["schemas"]["ReportExportResultsRequest"]
+    return cast("Node", request["properties"]["results"])
+
+
+@pytest.mark.parametrize(
+    ("drift", "shown"),
+    [
+        (lambda d: parameter_limit(d).update(maximum=99), "limit parameter goes up to 99 now, and the facade sends up"),
+        (lambda d: parameter_limit(d).update(maximum=100, exclusiveMaximum=True), "goes up to 99 now"),
+        (lambda d: parameter_limit(d).update(exclusiveMaximum=100), "goes up to 99 now"),
+        (lambda d: results(d).update(maxItems=50), "ReportExportResultsRequest.results goes up to 50 now"),
+        (lambda d: results(d)["items"]["oneOf"].pop(), "results is array of SuccessfulExportResult now"),
+    ],
+)
+def test_a_limit_below_what_is_sent_is_named(fit: Hold, corrected: Node, drift: Drift, shown: str) -> None:
+    [misfit] = fit(drifted(corrected, drift)).misfits()
+    assert shown in misfit
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        lambda d: parameter_limit(d).update(maximum=100),
+        lambda d: parameter_limit(d).update(maximum=1000, exclusiveMaximum=False),
+        lambda d: results(d).update(maxItems=100),
+        lambda d: results(d)["items"]["oneOf"].reverse(),
+        lambda d: results(d)["items"]["oneOf"].append({"$ref": "#/components/schemas/Vendor"}),
+        lambda d: results(d)["items"].update(anyOf=results(d)["items"].pop("oneOf")),
+    ],
+)
+def test_a_wide_limit_and_other_alternatives_do_no_harm(fit: Hold, corrected: Node, drift: Drift) -> None:
+    assert fit(drifted(corrected, drift)).misfits() == []
+
+
 def properties(kind: str) -> list[tuple[str, str]]:
-    return [(name, property_) for name, needs in LISTED[kind].items() for property_ in needs["properties"]]
+    return [(name, property_) for name, needs in FROZEN_LISTED[kind].items() for property_ in needs["properties"]]
 
 
 @pytest.mark.parametrize(("name", "property_"), [*properties("read"), *properties("sent")])
-def test_each_property_that_is_removed_or_made_an_enum_is_named(corrected: Node, name: str, property_: str) -> None:
+def test_each_property_that_is_removed_or_made_an_enum_is_named(
+    fit: Hold, corrected: Node, name: str, property_: str
+) -> None:
     def remove(description: Node) -> None:
         del description["components"]["schemas"][name]["properties"][property_]
 
@@ -125,7 +189,7 @@ def test_each_property_that_is_removed_or_made_an_enum_is_named(corrected: Node,
 
 
 @pytest.mark.parametrize("code", sorted(FACADE.error_codes))
-def test_each_error_code_that_is_removed_is_named(corrected: Node, code: str) -> None:
+def test_each_error_code_that_is_removed_is_named(fit: Hold, corrected: Node, code: str) -> None:
     def remove(description: Node) -> None:
         codes = description["components"]["schemas"]["AccountingErrorResponse"]["properties"]["error_code"]
         codes["enum"].remove(code)
@@ -148,20 +212,43 @@ def test_a_value_is_the_same_however_it_is_written(other: Node, same: Node) -> N
     assert Value.described(other, {}, required=True) == Value.described(same, {}, required=True)
 
 
-def test_a_description_without_anything_fits_nowhere_and_is_no_crash() -> None:
+def test_a_description_without_anything_fits_nowhere_and_is_no_crash(fit: Hold) -> None:
     misfits = fit({"openapi": "3.1.0", "info": {}, "paths": {}}).misfits()
     assert any("createIntegration is gone" in misfit for misfit in misfits)
     assert any("The schema Integration is gone" in misfit for misfit in misfits)
 
 
-def test_a_name_that_the_generated_package_lost_is_found(tmp_path: Path) -> None:
+def test_a_name_that_the_generated_package_lost_is_found(regenerated: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
     (models / "__init__.py").write_text("from .integration import Integration\n", "utf-8")
     missing = list(missing_imports(FACADE, tmp_path))
     assert ("models.py", "brex_accounting_api.models", "IntegrationStatus") in missing
     assert ("models.py", "brex_accounting_api.models", "Integration") not in missing
-    assert not list(missing_imports(FACADE, GENERATED))
+    assert not list(missing_imports(FACADE, regenerated))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "owner"),
+    [
+        ("AccountingRecordDetailed", "is_balanced", "AccountingRecord in src/brex_accounting/models.py"),
+        ("AccountingRecordDetailed", "unknown_fields", "AccountingRecord in src/brex_accounting/models.py"),
+        ("AccountingRecordDetailed", "to_dict", "AccountingRecord in src/brex_accounting/models.py"),
+        ("AccountingRecordDetailed", "from_dict", "Model in generated/ (types.py)"),
+        ("Money", "additional_properties", "Model in generated/ (types.py)"),
+    ],
+)
+def test_a_field_that_is_called_like_a_member_is_named(
+    regenerated: Path, tmp_path: Path, model: str, name: str, owner: str
+) -> None:
+    package = tmp_path / PACKAGE
+    shutil.copytree(regenerated, package)
+    assert not list(collisions(FACADE, package))
+    head = f"class {model}(Model, kw_only=True):\n"
+    [file] = [file for file in (package / "models").glob("*.py") if head in file.read_text("utf-8")]
+    file.write_text(file.read_text("utf-8").replace(head, f"{head}    {name}: str | None = None\n"), "utf-8")
+    misfits = Fit(FACADE, FROZEN_LISTED, {}, package).misfits()
+    assert f"{model}.{name} is a field now, and a member of {owner} has that name: one would hide the other." in misfits
 
 
 @pytest.mark.parametrize("table", ["a: 1\n\nnot_covered: []\n", "a: 1\n\nnot_covered:\n  - old\n  - kept # why\n"])

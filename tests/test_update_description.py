@@ -33,10 +33,10 @@ from tests.support.drifts import (
     vendor_as_an_enum,
 )
 from tests.support.marks import not_src
-from tests.support.project import PACKAGE, ROOT, Clone, Project, Snapshot, snapshot
+from tests.support.project import DESCRIPTION_FILE, PACKAGE, ROOT, Clone, Project, Snapshot, snapshot
 
 Node = dict[str, Any]
-DESCRIPTION = read(ROOT / "openapi" / "accounting.yaml")
+DESCRIPTION = read(DESCRIPTION_FILE)
 FOLDERS = ("openapi", "generated", "scripts", "src", "tests")
 
 pytestmark = [
@@ -50,7 +50,9 @@ def project(clone: Clone, tmp_path: Path) -> Project:
     project = clone(tmp_path / "a project")
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "src" / "brex_accounting", project.root / "src" / "brex_accounting", ignore=ignore)
-    shutil.copytree(ROOT / "tests" / "data", project.root / "tests" / "data")
+    contract = project.root / "tests" / "data" / "contract.yaml"
+    contract.parent.mkdir(parents=True)
+    contract.write_text(write_contract(DESCRIPTION), "utf-8")
     shutil.copy(ROOT / "Makefile", project.root)
     return project
 
@@ -230,6 +232,18 @@ def test_openapi_31_changes_nothing_but_the_version(project: Project, regenerate
     assert changes.endswith("Elsewhere:\n  - openapi: is 3.1.0, and was 3.0.0\n\n")
     assert "Breaking" not in changes
     assert snapshot(project.generated / PACKAGE) == snapshot(regenerated)
+
+
+def test_an_overlay_action_that_openapi_31_made_needless_is_named(project: Project) -> None:
+    def rewrite(description: Node) -> None:
+        schema(description, "AccountingRecordsResponse")["properties"]["total_count"]["type"] = "integer"
+        schema(description, "AccountingRecordsResponse")["properties"]["total_count"]["nullable"] = True
+        description.update(as_openapi_31(description) | {"openapi": "3.1.0"})
+
+    run = update(project, save(project, rewrite))
+    assert (run.returncode, run.stderr) == (0, "")
+    needless = run.stdout.partition("no longer needed, for Brex publishes it so now; drop them:\n")[2]
+    assert needless.startswith("  - overlay action 6 ($.components.schemas.AccountingRecordsResponse.")
 
 
 def test_keep_puts_in_place_what_does_not_fit(project: Project) -> None:
