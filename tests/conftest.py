@@ -1,9 +1,12 @@
 """What the tests of the engine share."""
 
 import asyncio
+import gc
+import logging
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from coverage import Coverage
@@ -43,6 +46,19 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("virtual_time"):
         return {"virtual time": VirtualTimeLoop}
     return {"real time": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def complaints(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[dict[str, Any]]]:
+    """What asyncio complains of, at the end nothing; and no task is left."""
+    caplog.set_level(logging.WARNING)
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    yield heard
+    gc.collect(1)
+    assert heard == []
+    assert caplog.records == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,19 @@
 """The brex-accounting command, as a process and in this one."""
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 
 from brex_accounting import cli
 from brex_accounting._commands import serve
-
-SOURCE = Path(cli.__file__).parents[1]
-RUN = "from brex_accounting.cli import main; main()"
+from tests.support.commands import RUN, SIGNALS, environment
 
 
 def start(*arguments: str, code: str = RUN) -> subprocess.Popen[str]:
@@ -26,7 +22,7 @@ def start(*arguments: str, code: str = RUN) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])},
+        env=environment(),
     )
 
 
@@ -94,7 +90,7 @@ class TestInThisProcess:
 
     @pytest.fixture(autouse=True)
     def _signals(self) -> Iterator[None]:
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         yield
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -68,21 +65,6 @@ async def names(walk: Prefetcher[Sheet]) -> list[str]:
         found.append(page.name)
     await walk.close()
     return found
-
-
-@pytest.fixture
-async def complaints(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[dict[str, Any]]]:
-    """What asyncio complains of, at the end nothing; and no task is left."""
-    caplog.set_level(logging.WARNING)
-    heard: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
-    yield heard
-    for _ in range(10):
-        await asyncio.sleep(0)
-    gc.collect(1)
-    assert heard == []
-    assert caplog.records == []
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("complaints")]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import itertools
-import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -32,20 +30,6 @@ from brex_accounting.records import Records
 from tests.support.calls import RESET, UNAVAILABLE, Rig, Step, answer, hang, refuse
 from tests.support.records import chain, page, record, serve, write
 from tests.support.virtual_time import now
-
-
-@pytest.fixture
-async def complaints(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[dict[str, Any]]]:
-    """What asyncio complains of: nothing."""
-    caplog.set_level(logging.WARNING)
-    heard: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
-    yield heard
-    gc.collect(1)
-    assert heard == []
-    assert caplog.records == []
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("complaints")]
 

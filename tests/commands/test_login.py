@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -26,9 +25,8 @@ from brex_accounting._issuer import PRODUCTION_ISSUER
 from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._tokens import store_key
 from brex_accounting.sandbox import AuthorizationOptions, Sandbox
+from tests.support.commands import RUN, environment
 
-SOURCE = Path(cli.__file__).parents[1]
-RUN = "from brex_accounting.cli import main; main()"
 SECRET = "CANARY-client-secret"
 
 
@@ -49,8 +47,7 @@ class World(NamedTuple):
     async def command(
         self, *arguments: str, code: str = RUN, **variables: str
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("BREX_")} | {
-            "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")]),
+        grant = {
             "BREX_CLIENT_ID": "client",
             "BREX_CLIENT_SECRET": SECRET,
             "BREX_ACCOUNT": "acme",
@@ -59,7 +56,7 @@ class World(NamedTuple):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-W", "error", "-c", code, *arguments, "--issuer", self.issuer,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env=environment | variables,
+            env=environment(**grant | variables),
         )  # fmt: skip
         try:
             yield process
