@@ -64,13 +64,13 @@ def stock_models(folder: str) -> Any:
     """The unmodified generator's models, from the same description."""
     python = str(ROOT / ".venv-generator" / "bin" / "python")
     description = f"{folder}/description.json"
-    correct = [python, str(ROOT / "scripts" / "correct_description.py")]
+    correct = [python, "-B", "-m", "scripts.correct_description"]
     generate = [python, "-m", "openapi_python_client", "generate", "--path", description, "--meta", "none"]
     for command in (
         [*correct, str(ROOT / "openapi" / "accounting.yaml"), str(ROOT / "openapi" / "overlay.yaml"), description],
         [*generate, "--output-path", f"{folder}/stock_models"],
     ):
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     sys.path.insert(0, folder)
     return importlib.import_module("stock_models.models").AccountingRecordsResponse
 
