@@ -26,6 +26,7 @@ test: lint types check-generated unit
 lint: .venv/made-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: .venv/made-for-tests
 	$(BIN)/mypy
@@ -63,7 +64,7 @@ format: .venv/made-for-tests
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 lock:
 	$(LOCK) pyproject.toml --extra sandbox --extra cli --group demo -o requirements/demo.txt
-	$(LOCK) pyproject.toml --extra sandbox --extra cli --extra aiohttp --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra sandbox --extra cli --extra aiohttp --extra postgres --extra fleet --group dev --group docs -o requirements/dev.txt
 	$(LOCK) requirements/generator.in -o requirements/generator.txt
 
 clean:

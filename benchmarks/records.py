@@ -27,7 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from brex_accounting import AccountingRecord, BrexAccounting
-from brex_accounting._reading import read_page
+from brex_accounting._records.parsing import read_page
 from brex_accounting.sandbox._records import sample_records
 from brex_accounting.sandbox._wire import to_json
 from brex_accounting_api.models import AccountingRecordsResponse

@@ -82,8 +82,8 @@ class Facade:
         return found
 
     def _table(self, name: str) -> Iterator[tuple[ast.expr, ast.expr]]:
-        """The entries of a dict of _verdict.py."""
-        for node in self.modules["_verdict.py"].body:
+        """The entries of a dict of classify.py."""
+        for node in self.modules["_engine/classify.py"].body:
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 if [ast.unparse(target) for target in targets] == [name]:

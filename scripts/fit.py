@@ -166,13 +166,13 @@ class Fit:
         for name, error in self.facade.error_codes.items():
             if values is not None and name not in values:
                 yield (
-                    f"The error code {name} is gone, or has another name: _verdict.py makes {error} of it, "
+                    f"The error code {name} is gone, or has another name: classify.py makes {error} of it, "
                     "which nobody would see any more."
                 )
 
     def _details(self) -> Iterator[str]:
         names = {
-            name: (kind, f"which _verdict.py puts into {error}") for name, (kind, error) in self.facade.details.items()
+            name: (kind, f"which classify.py puts into {error}") for name, (kind, error) in self.facade.details.items()
         }
         yield from self._properties("AccountingErrorDetails", names, sent=False)
 

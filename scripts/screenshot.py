@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from brex_accounting import _demo
+from brex_accounting._commands import tour
 
 DRAWING = Path(__file__).parent.parent / "docs" / "demo.svg"
 
@@ -25,11 +25,11 @@ class FinishedProgress(Progress):
         self.console.print(self.get_renderable())
 
 
-_demo.console = Console(record=True, width=120, force_terminal=True, highlight=False)
-_demo.Progress = FinishedProgress
-failed = _demo.main()
+tour.console = Console(record=True, width=120, force_terminal=True, highlight=False)
+tour.Progress = FinishedProgress
+failed = tour.main()
 if not failed:
-    drawing = _demo.console.export_svg(title="make demo")
+    drawing = tour.console.export_svg(title="make demo")
     # It fetches nothing: whoever looks at it has a monospaced font.
     drawing = re.sub(r"@font-face \{.*?\}\s*", "", drawing, flags=re.DOTALL).replace("Fira Code, ", "")
     DRAWING.write_text(drawing, "utf-8")

@@ -20,7 +20,7 @@ from brex_accounting import (
     RetryPolicy,
     aiohttp_transport,
 )
-from brex_accounting._aiohttp import by_cause
+from brex_accounting._http.aiohttp import by_cause
 from brex_accounting.sandbox import Sandbox
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
@@ -110,7 +110,7 @@ def test_is_named_by_its_cause(cause: Exception, kind: type[Exception]) -> None:
 
 
 def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brex_accounting._aiohttp.find_spec", lambda _: None)
+    monkeypatch.setattr("brex_accounting._http.aiohttp.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r'pip install "brex-accounting\[aiohttp\]"'):
         aiohttp_transport()
 

@@ -28,7 +28,7 @@ from brex_accounting import (
     UnprocessableError,
     VendorAccountMismatchError,
 )
-from brex_accounting._answers import Answer
+from brex_accounting._http.response import Answer
 
 HTML = b"<html>\r\n<head><title>Oops</title></head>\r\n</html>"
 

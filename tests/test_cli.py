@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from brex_accounting import cli
+from brex_accounting._commands import app as cli
 from brex_accounting._commands import serve
 from tests.support.commands import RUN, SIGNALS, environment
 

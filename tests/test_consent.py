@@ -27,13 +27,13 @@ from brex_accounting import (
     StoredToken,
     Token,
     TokenRefreshError,
-    _consent,
-    _issuer,
     begin_consent,
     finish_consent,
 )
+from brex_accounting._auth import consent as _consent
+from brex_accounting._auth import discovery as _issuer
+from brex_accounting._auth.tokens import fingerprint, store_key
 from brex_accounting._clock import Clock
-from brex_accounting._tokens import fingerprint, store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
 
 REDIRECT = "https://partner.example/brex?tenant=7"

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from brex_accounting import ExportFailed, ExportSucceeded, _demo
-from brex_accounting._demo import MISSING_ACCOUNT, DemoError, Ledger, expect
-from brex_accounting._reading import read_record
+from brex_accounting import ExportFailed, ExportSucceeded
+from brex_accounting._commands import tour
+from brex_accounting._commands.tour import MISSING_ACCOUNT, DemoError, Ledger, expect
+from brex_accounting._records.parsing import read_record
 from brex_accounting.sandbox._records import sample_records
 from brex_accounting.sandbox._wire import to_json
 
-RUN = "import sys; from brex_accounting._demo import main; sys.exit(main())"
+RUN = "import sys; from brex_accounting._commands.tour import main; sys.exit(main())"
 
 
 def test_every_step_does_what_it_says(tmp_path: Path) -> None:
@@ -44,8 +45,8 @@ def test_a_promise_that_is_not_kept_ends_it(
         await asyncio.sleep(0)
         expect("water is dry", kept=False)
 
-    monkeypatch.setattr(_demo, "tell", broken)
-    assert _demo.main() == 1
+    monkeypatch.setattr(tour, "tell", broken)
+    assert tour.main() == 1
     assert "not so: water is dry" in capsys.readouterr().out
     with pytest.raises(DemoError):
         expect("water is dry", kept=False)
@@ -55,8 +56,8 @@ def test_stopping_it_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     async def stopped() -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(_demo, "tell", stopped)
-    assert _demo.main() == 130
+    monkeypatch.setattr(tour, "tell", stopped)
+    assert tour.main() == 130
     assert "Stopped" in capsys.readouterr().out
 
 

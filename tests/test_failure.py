@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from brex_accounting import Outcome, errors
-from brex_accounting._answers import Answer, NoAnswer
-from brex_accounting._failure import make_error
-from brex_accounting._reading import read_integration
-from brex_accounting._verdict import Operation, Verdict, judge
+from brex_accounting._engine.classify import Operation, Verdict, judge
+from brex_accounting._engine.failure import make_error
+from brex_accounting._http.response import Answer, NoAnswer
+from brex_accounting.integrations import read_integration
 from tests.support.calls import DETAILS
 
 WRITE = Operation("createIntegration", read_integration)

@@ -77,7 +77,9 @@ def test_every_operation_has_a_method_or_is_listed_as_not_covered(here: Fit) -> 
 
 
 def test_the_table_names_what_the_code_reads_of_an_integration() -> None:
-    functions = {node.name: node for node in FACADE.modules["_reading.py"].body if isinstance(node, ast.FunctionDef)}
+    functions = {
+        node.name: node for node in FACADE.modules["integrations.py"].body if isinstance(node, ast.FunctionDef)
+    }
     read = {
         node.attr
         for node in ast.walk(functions["read_integration"])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from brex_accounting import BrexAccounting, RateLimit
 from brex_accounting._clock import Clock
-from brex_accounting._limits import Gate, RateLimiter
+from brex_accounting._engine.limits import RateLimiter
+from brex_accounting._http.gate import Gate
 from tests.support.calls import OK, THROTTLED, TOKEN, Rig
 from tests.support.fault_server import FaultServer, Request, reply
 from tests.support.marks import many

@@ -32,7 +32,7 @@ from brex_accounting import (
     RecordPage,
     ReportOutcome,
 )
-from brex_accounting._reading import read_record
+from brex_accounting._records.parsing import read_record
 from brex_accounting_api.types import Model
 from tests.support.records import at, changed, record, write
 

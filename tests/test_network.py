@@ -25,7 +25,7 @@ import pytest
 import brex_accounting
 import brex_accounting_api
 from brex_accounting import BrexAccounting, Outcome, RetryPolicy, errors
-from brex_accounting._answers import MAX_BODY, Body
+from brex_accounting._http.body import MAX_BODY, Body
 from tests.support.calls import CASES, EVERYTHING, INTEGRATION, TOKEN, Case
 from tests.support.fault_server import (
     JSON,

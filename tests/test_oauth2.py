@@ -31,8 +31,8 @@ from brex_accounting import (
     TokenRefreshError,
     UnauthorizedError,
 )
+from brex_accounting._auth.tokens import StoredToken, Token, TokenStore, fingerprint, store_key
 from brex_accounting._clock import Clock
-from brex_accounting._tokens import StoredToken, Token, TokenStore, fingerprint, store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
 from tests.support.marks import many
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from brex_accounting import ReauthorizationRequiredError, SQLiteTokenStore
-from brex_accounting._tokens import StoredToken, store_key
+from brex_accounting._auth.tokens import StoredToken, store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
 
 WORKER = """
 import asyncio, os, signal, sys
 from brex_accounting import OAuth2, ReauthorizationRequiredError, SQLiteTokenStore, TokenRefreshError
-from brex_accounting import _refresh, _sqlite_store, _token_client
+from brex_accounting._auth import refresh as _refresh, sqlite_store as _sqlite_store, token_endpoint as _token_client
 
 url, client_id, client_secret, path, seed, die, number = sys.argv[1:]
 

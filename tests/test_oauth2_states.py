@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from brex_accounting import MemoryTokenStore, OAuth2, TokenRefreshError
+from brex_accounting._auth.tokens import decode, encode, store_key
 from brex_accounting._clock import Clock
-from brex_accounting._tokens import decode, encode, store_key
 from brex_accounting.sandbox import Fault, Sandbox
 from tests.support.virtual_time import VirtualTimeLoop
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brex_accounting import InvalidResponseError, Outcome
-from brex_accounting._pages import Prefetcher, Seen
+from brex_accounting._records.paging import Prefetcher, Seen
 from tests.support.virtual_time import now
 
 

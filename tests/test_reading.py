@@ -13,15 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brex_accounting import (
-    AccountingRecord,
-    InvalidRecord,
-    LineItemType,
-    RecordType,
-    ReviewStatus,
-    SourceType,
-)
-from brex_accounting._reading import (
+from brex_accounting import AccountingRecord, InvalidRecord, LineItemType, RecordType, ReviewStatus, SourceType
+from brex_accounting._records.parsing import (
     UnreadableRecordError,
     read_lenient_page,
     read_page,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brex_accounting import ConfigurationError, RecordPage, ReviewStatus, SourceType
-from brex_accounting._record_query import MAX_IDS, RecordQuery, check_ids, split
+from brex_accounting._records.query import MAX_IDS, RecordQuery, check_ids, split
 from brex_accounting.records import Records
 from tests.support.calls import URL, Rig, answer
 from tests.support.records import page

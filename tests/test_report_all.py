@@ -29,7 +29,7 @@ from brex_accounting import (
     RetryPolicy,
     ServerError,
 )
-from brex_accounting._report_all import BATCH, BATCHES_AT_ONCE
+from brex_accounting._records.reporting import BATCH, BATCHES_AT_ONCE
 from brex_accounting.records import Records
 from brex_accounting.sandbox import Sandbox
 from tests.support.calls import TOKEN, Rig, Step, answer, refuse

@@ -23,9 +23,9 @@ from typing import Any
 import pytest
 
 from brex_accounting import ConfigurationError
-from brex_accounting import _sqlite_store as module
-from brex_accounting._sqlite_store import SQLiteTokenStore
-from brex_accounting._tokens import StoredToken, Token, encode
+from brex_accounting._auth import sqlite_store as module
+from brex_accounting._auth.sqlite_store import SQLiteTokenStore
+from brex_accounting._auth.tokens import StoredToken, Token, encode
 
 CANARY = "hunter2"
 KEY = "a" * 64
@@ -34,8 +34,8 @@ STORED = StoredToken(Token(f"access {CANARY}", f"refresh {CANARY}"), 1)
 PROCESSES = """
 import asyncio, os, random, signal, sys, time, traceback
 from pathlib import Path
-from brex_accounting._sqlite_store import SQLiteTokenStore
-from brex_accounting._tokens import StoredToken, Token
+from brex_accounting._auth.sqlite_store import SQLiteTokenStore
+from brex_accounting._auth.tokens import StoredToken, Token
 
 path = Path(sys.argv[1])
 store = SQLiteTokenStore(path)
@@ -406,7 +406,7 @@ async def test_names_that_an_address_would_misread(tmp_path: Path) -> None:
 
 def test_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    specification = importlib.util.spec_from_file_location("brex_accounting._on_windows", module.__file__)
+    specification = importlib.util.spec_from_file_location("brex_accounting._auth._on_windows", module.__file__)
     assert specification is not None
     assert specification.loader is not None
     there = importlib.util.module_from_spec(specification)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brex_accounting._answers import Answer, NoAnswer
-from brex_accounting._token_endpoint import LONGEST_LIFE, Reply, TokenReply, read_token_reply, token_request
-from brex_accounting._tokens import Token
+from brex_accounting._auth.token_endpoint import LONGEST_LIFE, Reply, TokenReply, read_token_reply, token_request
+from brex_accounting._auth.tokens import Token
+from brex_accounting._http.response import Answer, NoAnswer
 
 NOW = 1_800_000_000.0
 BEFORE = Token("old access", "old refresh", None, "old scope")

@@ -25,11 +25,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from rich.pretty import pretty_repr
 
 from brex_accounting import ConfigurationError
-from brex_accounting import _tokens as tokens_module
+from brex_accounting._auth import locking
+from brex_accounting._auth.memory_store import MemoryTokenStore
+from brex_accounting._auth.sqlite_store import SQLiteTokenStore
+from brex_accounting._auth.tokens import StoredToken, Token, TokenStore, decode, encode, fingerprint
+from brex_accounting._auth.tokens import store_key as key_of
 from brex_accounting._clock import Clock
-from brex_accounting._sqlite_store import SQLiteTokenStore
-from brex_accounting._tokens import MemoryTokenStore, StoredToken, Token, TokenStore, decode, encode, fingerprint
-from brex_accounting._tokens import store_key as key_of
 
 CANARY = "hunter2"
 KEY = key_of("https://accounts-api.brex.com/oauth2/default/v1/token", "client", "account")
@@ -391,7 +392,7 @@ async def test_a_cancellation_waits_for_the_work_to_end(caplog: pytest.LogCaptur
         ended.append(1)
         raise ZeroDivisionError
 
-    task = asyncio.create_task(tokens_module.in_a_thread(work))
+    task = asyncio.create_task(locking.in_a_thread(work))
     for _ in range(3):
         await asyncio.sleep(0.005)
         task.cancel()
@@ -408,7 +409,7 @@ def test_the_work_ends_even_when_a_daemon_asked_for_it() -> None:
     daemons = []
 
     def ask() -> None:
-        daemons.append(asyncio.run(tokens_module.in_a_thread(lambda: threading.current_thread().daemon)))
+        daemons.append(asyncio.run(locking.in_a_thread(lambda: threading.current_thread().daemon)))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -421,7 +422,7 @@ async def test_without_a_thread_the_work_is_done_all_the_same(monkeypatch: pytes
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", no_more)
-    assert await tokens_module.in_a_thread(lambda: 5) == 5
+    assert await locking.in_a_thread(lambda: 5) == 5
 
 
 async def test_nothing_is_logged(store: TokenStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,9 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brex_accounting import errors
-from brex_accounting._answers import MAX_BODY, Answer, NoAnswer
-from brex_accounting._reading import read_integration
-from brex_accounting._verdict import Operation, Retry, Verdict, judge
+from brex_accounting._engine.classify import Operation, Retry, Verdict, judge
+from brex_accounting._http.body import MAX_BODY
+from brex_accounting._http.response import Answer, NoAnswer
+from brex_accounting.integrations import read_integration
 from brex_accounting.models import Integration
 from tests.support.calls import DETAILS, INTEGRATION
 

@@ -7,14 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._aiohttp import aiohttp_transport
-    from ._call import Attempt
-    from ._consent import Consent, begin_consent, finish_consent
-    from ._limits import RateLimit
-    from ._oauth2 import PRODUCTION_TOKEN_URL, STAGING_TOKEN_URL, OAuth2
+    from ._auth.consent import Consent, begin_consent, finish_consent
+    from ._auth.memory_store import MemoryTokenStore
+    from ._auth.oauth2 import PRODUCTION_TOKEN_URL, STAGING_TOKEN_URL, OAuth2
+    from ._auth.sqlite_store import SQLiteTokenStore
+    from ._auth.tokens import StoredToken, Token, TokenStore
+    from ._engine.call import Attempt
+    from ._engine.limits import RateLimit
+    from ._http.aiohttp import aiohttp_transport
     from ._retry import RetryPolicy
-    from ._sqlite_store import SQLiteTokenStore
-    from ._tokens import MemoryTokenStore, StoredToken, Token, TokenStore
     from ._version import __version__ as __version__
     from .auth import UserToken
     from .client import PRODUCTION, STAGING, BrexAccounting
@@ -158,33 +159,32 @@ _HOMES = {
     "ExportFailed": "models",
     "AccountingRecord": "models",
     "AccountingFieldValue": "models",
-    "Attempt": "_call",
+    "Attempt": "_engine.call",
     "BrexAccounting": "client",
-    "Consent": "_consent",
+    "Consent": "_auth.consent",
     "Integration": "models",
     "IntegrationStatus": "models",
     "Integrations": "integrations",
-    "MemoryTokenStore": "_tokens",
-    "OAuth2": "_oauth2",
-    "PRODUCTION_TOKEN_URL": "_oauth2",
-    "RateLimit": "_limits",
+    "MemoryTokenStore": "_auth.memory_store",
+    "OAuth2": "_auth.oauth2",
+    "PRODUCTION_TOKEN_URL": "_auth.oauth2",
+    "RateLimit": "_engine.limits",
     "RecordsReadyForExport": "webhooks",
     "RetryPolicy": "_retry",
-    "SQLiteTokenStore": "_sqlite_store",
-    "STAGING_TOKEN_URL": "_oauth2",
-    "StoredToken": "_tokens",
-    "Token": "_tokens",
-    "TokenStore": "_tokens",
+    "SQLiteTokenStore": "_auth.sqlite_store",
+    "STAGING_TOKEN_URL": "_auth.oauth2",
+    "StoredToken": "_auth.tokens",
+    "Token": "_auth.tokens",
+    "TokenStore": "_auth.tokens",
     "UnknownEvent": "webhooks",
     "UserToken": "auth",
     "__version__": "_version",
-    "aiohttp_transport": "_aiohttp",
-    "begin_consent": "_consent",
-    "finish_consent": "_consent",
+    "aiohttp_transport": "_http.aiohttp",
+    "begin_consent": "_auth.consent",
+    "finish_consent": "_auth.consent",
     "verify_webhook": "webhooks",
 }
-_MODULES = {"auth", "client", "errors", "integrations", "models", "records"}
-_MODULES = {"auth", "client", "errors", "integrations", "models", "webhooks"}
+_MODULES = {"auth", "client", "errors", "integrations", "models", "records", "webhooks"}
 
 
 def __getattr__(name: str) -> object:

@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
 from ._arguments import check_token, refuse
-from ._oauth2 import OAuth2
-
-
-class Authorizer(Protocol):
-    """What the engine asks of an authorization."""
-
-    async def token(self) -> str:
-        """Give the access token for the next attempt."""
-        ...
-
-    async def rejected(self, token: str) -> bool:
-        """Learn that the API answered 401 to this token; say whether to replay the request with a new one."""
-        ...
-
-    def accepted(self, token: str) -> None:
-        """Learn that the API took this token."""
-        ...
-
-    async def aclose(self) -> None:
-        """Bring what is under way to its end."""
-        ...
+from ._auth.oauth2 import OAuth2
+from ._engine.call import Authorizer
 
 
 class UserToken:
@@ -74,7 +54,7 @@ def from_environment() -> Authorizer:
         refuse(
             f"The environment is set only in part: {', '.join(missing)} {'is' if missing[1:] == [] else 'are'} missing."
         )
-    from ._sqlite_store import SQLiteTokenStore  # noqa: PLC0415 - sqlite3, which most programs do not need
+    from ._auth.sqlite_store import SQLiteTokenStore  # noqa: PLC0415 - sqlite3, which most programs do not need
 
     client_id, client_secret, account, path = (values[name] for name in _GRANT)
     seed = values.get("BREX_REFRESH_TOKEN")

@@ -9,15 +9,16 @@ from typing import Any, NoReturn, Self
 
 import httpx
 
-from ._addresses import check_base_url
 from ._arguments import check_count, refuse
-from ._call import Attempt, Engine, Shared
+from ._auth.oauth2 import OAuth2
 from ._clock import Clock
-from ._limits import RateLimit, RateLimiter
-from ._network import Network, Timeout, Transport
-from ._oauth2 import OAuth2
+from ._engine.call import Attempt, Authorizer, Engine, Shared
+from ._engine.limits import RateLimit, RateLimiter
+from ._http.addresses import check_base_url
+from ._http.exchange import Timeout
+from ._http.network import Network, Transport
 from ._retry import RetryPolicy, RetryQuota
-from .auth import Authorizer, UserToken, from_environment
+from .auth import UserToken, from_environment
 from .integrations import Integrations
 from .records import Records
 

@@ -10,23 +10,39 @@ from brex_accounting_api.api.accounting_integrations import (
     reactivate_integration,
 )
 from brex_accounting_api.models import CreateIntegrationRequest
+from brex_accounting_api.models import Integration as WireIntegration
+from brex_accounting_api.types import decode
 
-from ._answers import printable
 from ._arguments import check_id, check_text, is_id
-from ._reading import read_integration
-from ._verdict import Operation
-from .errors import (
-    BrexError,
-    IntegrationExistsError,
-    IntegrationNotActiveError,
-    Outcome,
-    VendorAccountMismatchError,
-)
+from ._engine.classify import Operation
+from ._text import printable
+from .errors import BrexError, IntegrationExistsError, IntegrationNotActiveError, Outcome, VendorAccountMismatchError
 from .models import Integration, IntegrationStatus
 
 if TYPE_CHECKING:
-    from ._call import Engine
     from ._clock import Deadline
+    from ._engine.call import Engine
+
+# A property that Brex adds is unknown to `Integration` also when the generated model knows it already.
+_OF_INTEGRATION = {"integration_id", "id", "vendor", "vendor_account_id", "status", "created_at"}
+
+
+def read_integration(body: bytes) -> Integration:
+    """Read an integration. Its id comes as `integration_id` or as `id`: Brex publishes both (contract, trap 1)."""
+    wire: WireIntegration = decode(WireIntegration, body)
+    integration_id = wire.integration_id or wire.id
+    if not integration_id:
+        message = "Object missing both `integration_id` and `id`"
+        raise ValueError(message)
+    return Integration(
+        id=integration_id,
+        vendor=wire.vendor,
+        vendor_account_id=wire.vendor_account_id,
+        status=wire.status,
+        created_at=wire.created_at,
+        unknown_fields={name: value for name, value in wire.to_dict().items() if name not in _OF_INTEGRATION},
+    )
+
 
 CREATE = Operation("createIntegration", read_integration)
 DISCONNECT = Operation("disconnectIntegration", read_integration)

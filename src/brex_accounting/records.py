@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, NoReturn
 from brex_accounting_api.api.accounting_records import get_accounting_record
 
 from ._arguments import check_flag, check_id, check_text, refuse
-from ._reading import read_record
-from ._record_query import MAX_IDS, RecordQuery, check_ids, check_limit
-from ._record_walk import QUERY, RecordWalk
-from ._report import REPORT, check_results, report_request
-from ._report_all import report_all
-from ._verdict import Operation
+from ._engine.classify import Operation
+from ._records.paging import QUERY, RecordWalk
+from ._records.parsing import read_record
+from ._records.query import MAX_IDS, RecordQuery, check_ids, check_limit
+from ._records.reporting import REPORT, check_results, report_all, report_request
 from .models import AccountingRecord, ExportResult, InvalidRecord, RecordPage, ReportOutcome
 
 if TYPE_CHECKING:
-    from ._call import Engine
+    from ._engine.call import Engine
 
 GET = Operation("getAccountingRecord", read_record, safe=True)
 

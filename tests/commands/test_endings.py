@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from brex_accounting import SQLiteTokenStore, StoredToken, Token, _failure, errors
+from brex_accounting import SQLiteTokenStore, StoredToken, Token, errors
+from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
+from brex_accounting._auth.tokens import store_key
 from brex_accounting._commands import endings, records
-from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
-from brex_accounting._tokens import store_key
+from brex_accounting._engine import failure as _failure
 from tests.support.commands import RUN, World, ended, environment
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from brex_accounting import AccountingRecord
 from brex_accounting._commands import ledger
 from brex_accounting._commands.formats import CSVFormat, Format, JSONLinesFormat
-from brex_accounting._reading import read_record
+from brex_accounting._records.parsing import read_record
 from brex_accounting.sandbox._records import sample_records
 from brex_accounting.sandbox._wire import Number, to_json
 

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token, cli
+from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token
+from brex_accounting._auth.discovery import PRODUCTION_ISSUER
+from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
+from brex_accounting._auth.tokens import store_key
+from brex_accounting._commands import app as cli
 from brex_accounting._commands import login as commands
 from brex_accounting._commands.endings import StopError
-from brex_accounting._issuer import PRODUCTION_ISSUER
-from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
-from brex_accounting._tokens import store_key
 from brex_accounting.sandbox import AuthorizationOptions, Sandbox
 from tests.support.commands import RUN, environment
 

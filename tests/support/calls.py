@@ -13,14 +13,13 @@ import httpx
 
 from brex_accounting import Attempt, BrexError, ExportSucceeded, RateLimit, RetryPolicy, UserToken
 from brex_accounting._arguments import check_token
-from brex_accounting._call import Engine, Shared
-from brex_accounting._limits import RateLimiter
-from brex_accounting._network import Network, Timeout
-from brex_accounting._reading import read_integration
+from brex_accounting._engine.call import Authorizer, Engine, Shared
+from brex_accounting._engine.classify import Operation
+from brex_accounting._engine.limits import RateLimiter
+from brex_accounting._http.exchange import Timeout
+from brex_accounting._http.network import Network
 from brex_accounting._retry import RetryQuota
-from brex_accounting._verdict import Operation
-from brex_accounting.auth import Authorizer
-from brex_accounting.integrations import Integrations
+from brex_accounting.integrations import Integrations, read_integration
 from brex_accounting.records import Records
 from tests.support.virtual_time import now, virtual_clock
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from brex_accounting import cli
+from brex_accounting._commands import app as cli
 from brex_accounting.sandbox import Fault, Sandbox
 
-SOURCE = Path(cli.__file__).parents[1]
-RUN = "from brex_accounting.cli import main; main()"
+SOURCE = Path(cli.__file__).parents[2]
+RUN = "from brex_accounting._commands.app import main; main()"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -17,13 +17,13 @@ from typing import Annotated, NamedTuple
 import msgspec
 from cyclopts import Parameter
 
+from brex_accounting._auth.consent import begin_consent, finish_consent
+from brex_accounting._auth.discovery import PRODUCTION_ISSUER
+from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
+from brex_accounting._auth.sqlite_store import SQLiteTokenStore
+from brex_accounting._auth.tokens import Token, store_key
 from brex_accounting._clock import TimeLimit
-from brex_accounting._consent import begin_consent, finish_consent
-from brex_accounting._issuer import PRODUCTION_ISSUER
-from brex_accounting._oauth2 import PRODUCTION_TOKEN_URL
-from brex_accounting._redirect import DONE, Redirect
-from brex_accounting._sqlite_store import SQLiteTokenStore
-from brex_accounting._tokens import Token, store_key
+from brex_accounting._commands.loopback import DONE, Redirect
 
 from .endings import Code, stop
 from .options import check_port

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from itertools import product
 
-from brex_accounting._answers import printable
+from brex_accounting._text import printable
 
 LONGEST = 100
 LAST_HOUR, LAST_MINUTE = 23, 59

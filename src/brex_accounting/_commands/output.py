@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from brex_accounting._answers import printable
+from brex_accounting._text import printable
 
 GAP = 2
 NARROWEST = 8

@@ -12,13 +12,7 @@ from urllib.parse import unquote
 
 from ._grants import Caller
 from ._platform import IdempotencyLedger, SlidingWindow
-from ._requests import (
-    InvalidRequestError,
-    parse_create,
-    parse_query,
-    parse_results,
-    parse_single_entry,
-)
+from ._requests import InvalidRequestError, parse_create, parse_query, parse_results, parse_single_entry
 from ._state import State
 from ._wire import Reply, error, gateway_error
 

@@ -1,0 +1,1 @@
+"""The call: retries, what a response means, and limits."""

@@ -1,0 +1,48 @@
+"""Addresses: which ones credentials may go to."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import httpx
+
+from brex_accounting._arguments import refuse
+
+Address = httpx.URL
+
+
+def check_base_url(value: object, name: str = "base_url") -> Address:
+    """Check an address that credentials will be sent to. Never repeats it: it may hold a password."""
+    if not isinstance(value, str):
+        refuse(f"{name} must be a string.")
+    try:
+        url = httpx.URL(value)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if (
+        url.scheme not in {"https", "http"}
+        or not _is_host(url)
+        or not 0 < (1 if url.port is None else url.port) < 2**16
+    ):
+        refuse(f"{name} must be an address such as https://api.brex.com.")
+    if url.userinfo:
+        refuse(f"{name} must not hold a user name or password: pass a token as auth.")
+    if url.query or url.fragment or "?" in value or "#" in value:
+        refuse(f"{name} must not hold a query or a fragment.")
+    if url.scheme == "http" and not is_loopback(url.host):
+        refuse(f"{name} must be https: http, which anyone on the way can read, is for loopback only.")
+    return url
+
+
+def _is_host(url: httpx.URL) -> bool:
+    """Whether it can be a host at all: httpx takes a space for a part of one."""
+    host = url.raw_host.decode("ascii").removesuffix(".")
+    return ":" in host or all(re.fullmatch(r"\w[-\w]*", label) for label in host.split("."))
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

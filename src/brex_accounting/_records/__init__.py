@@ -1,0 +1,1 @@
+"""Records: queries, paging, parsing and reporting."""

@@ -1,0 +1,225 @@
+"""Reads the bodies of successes into the public models. Each reader raises ValueError that says where it stops."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
+from brex_accounting._text import printable
+from brex_accounting.models import AccountingRecord, InvalidRecord, Money, RecordPage, ReviewStatus
+from brex_accounting_api.models import ExportResultsResponse
+from brex_accounting_api.types import WholeNumber, decode, decoder
+
+T = TypeVar("T")
+
+
+class UnreadableRecordError(ValueError):
+    """An answer holds a record that cannot be understood."""
+
+    def __init__(self, record: InvalidRecord) -> None:
+        super().__init__(f"the record {printable(record.record_id or 'without a readable id')}: {record.reason}")
+        self.record_id = record.record_id
+
+
+class ReadPage(msgspec.Struct, frozen=True):
+    """A page, and the records on it that cannot be understood."""
+
+    page: RecordPage
+    invalid: list[InvalidRecord]
+
+    @property
+    def next_cursor(self) -> str | None:
+        return self.page.next_cursor
+
+    @property
+    def has_next_page(self) -> bool:
+        return self.page.has_next_page
+
+
+class _Page(msgspec.Struct):
+    """A page whose items are still as they came: one that does not fit must not lose the others."""
+
+    items: list[msgspec.Raw]
+    has_next_page: bool
+    total_count: WholeNumber | None = None
+    next_cursor: str | None = None
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+class RecordStatus(msgspec.Struct):
+    """As much of a record as tells how far it is."""
+
+    id: str
+    review_status: ReviewStatus
+
+
+class StatusPage(msgspec.Struct):
+    """A page of no more than that: of the records whose status can be read, whatever else they hold."""
+
+    items: list[RecordStatus]
+    has_next_page: bool
+    next_cursor: str | None = None
+
+
+def read_record(body: bytes) -> AccountingRecord:
+    """Read an answer that is a record."""
+    try:
+        return _read_record(body)
+    except ValueError as error:
+        record = _invalid(body, error)
+    if record.record_id is None:
+        raise ValueError(record.reason)
+    raise UnreadableRecordError(record)
+
+
+def read_lenient_page(body: bytes) -> ReadPage:
+    """Read a page, and set the records apart that cannot be understood."""
+    wire = _read_wire_page(body)
+    items, invalid = [], []
+    for raw in wire.items:
+        source = bytes(raw)
+        try:
+            items.append(_read_record(source))
+        except ValueError as error:
+            invalid.append(_invalid(source, error))
+    page = RecordPage(
+        items=items,
+        next_cursor=(wire.next_cursor or None) if wire.has_next_page else None,
+        has_next_page=wire.has_next_page,
+        total_count=wire.total_count,
+    )
+    return ReadPage(page, invalid)
+
+
+def read_page(body: bytes) -> ReadPage:
+    """Read a page on which every record can be understood."""
+    read = read_lenient_page(body)
+    if read.invalid:
+        raise UnreadableRecordError(read.invalid[0])
+    return read
+
+
+def read_status_page(body: bytes) -> StatusPage:
+    """Read a page for how far its records are."""
+    wire = _read_wire_page(body)
+    statuses = (_read_status(bytes(raw)) for raw in wire.items)
+    return StatusPage([each for each in statuses if each is not None], wire.has_next_page, wire.next_cursor)
+
+
+def read_updated_ids(body: bytes) -> tuple[str, ...]:
+    """Read the ids of the records whose results were taken."""
+    return tuple(_read(ExportResultsResponse, body).updated_accounting_record_ids)
+
+
+def _read(kind: Callable[..., T], body: bytes) -> T:
+    """Read without the unknown properties, four times as fast; what does not fit is read once more, for the reason."""
+    try:
+        value: T = decoder(kind).decode(body)
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return value
+    again: T = decode(kind, body)
+    return again
+
+
+def _read_wire_page(body: bytes) -> _Page:
+    try:
+        return _read(_Page, body)
+    except ValueError:
+        apart = set_items_apart(body)
+        if apart is None:
+            raise
+    items, rest = apart
+    return msgspec.structs.replace(_read(_Page, rest), items=[msgspec.Raw(item) for item in items])
+
+
+def _read_record(body: bytes) -> AccountingRecord:
+    """Read a record in one pass; what the model does not know stays in the source until somebody asks for it."""
+    body.decode()  # what the decoder passes over has to be text too
+    record = _read(AccountingRecord, body)
+    for line, name, money in _sums(record):
+        if money is not None and not money.amount.is_finite():
+            place = name if line is None else f"line_items[{line}].{name}"
+            message = f"JSON has no number that is infinite or not a number - at `$.{place}.amount`"
+            raise ValueError(message)
+    record.__dict__["_source"] = body
+    return record
+
+
+def _invalid(source: bytes, error: ValueError) -> InvalidRecord:
+    """Set a record apart. What is wrong with it as a whole, such as a field that is missing, has a path too."""
+    reason = str(error)
+    return InvalidRecord(_record_id(source), reason if " - at `" in reason else f"{reason} - at `$`", source)
+
+
+def _sums(record: AccountingRecord) -> Iterator[tuple[int | None, str, Money | None]]:
+    """Return each sum with its place: the number of its line, and its name."""
+    yield None, "amount", record.amount
+    yield None, "original_amount", record.original_amount
+    for n, line in enumerate(record.line_items):
+        yield n, "amount", line.amount
+        yield n, "original_amount", line.original_amount
+
+
+def _read_status(source: bytes) -> RecordStatus | None:
+    with suppress(ValueError):
+        return _read(RecordStatus, source)
+    with suppress(ValueError):
+        return msgspec.convert(_loosely(source), RecordStatus)
+    return None
+
+
+def _record_id(source: bytes) -> str | None:
+    try:
+        return _read(_Identified, source).id
+    except ValueError:
+        pass
+    document = _loosely(source)
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _loosely(source: bytes) -> object:
+    """Read JSON that may hold half a surrogate pair in some text: json takes it, msgspec does not."""
+    try:
+        return json.loads(source)
+    except (ValueError, RecursionError):
+        return None
+
+
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},:"]', re.DOTALL)
+
+
+def set_items_apart(page: bytes) -> tuple[list[bytes], bytes] | None:
+    """Return the items, and the page without them; None where it has no `items` that begin and end."""
+    items: list[bytes] = []
+    depth = began = start = 0
+    before = last = b""
+    for token in _TOKEN.finditer(page):
+        sign = token[0]
+        if sign in b"[{":
+            depth += 1
+            if not began and (depth, before, last, sign) == (2, b'"items"', b":", b"["):
+                began = start = token.end()
+        elif sign in b"]}":
+            depth -= 1
+        elif sign == b'"':  # which nothing ends
+            return None
+        ends = began and depth == 1
+        if ends or (began and depth == 2 and sign == b","):  # noqa: PLR2004 - the depth of the items
+            items.append(page[start : token.start()].strip())
+            start = token.end()
+        if ends:
+            found = [] if items == [b""] else items
+            return (found, page[:began] + page[token.start() :]) if all(found) else None
+        before, last = last, sign
+    return None

@@ -1,0 +1,94 @@
+"""What is asked of queryAccountingRecords: checked arguments, and the requests that they come to. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from brex_accounting._arguments import check_count, check_flag, check_moment, check_text, refuse
+from brex_accounting_api.api.accounting_records import query_accounting_records
+from brex_accounting_api.models import QueryAccountingRecordsReviewStatus, QueryAccountingRecordsSourceType
+from brex_accounting_api.types import UNSET
+
+MAX_IDS = 500
+MAX_LIMIT = 1000
+MAX_ID_CHARACTERS = 4500
+"""Of a URL, for ids. With the address, the other parameters and a cursor it stays under 6,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """The filters of a query, as they go out."""
+
+    limit: int
+    review_status: str | None = None
+    source_type: str | None = None
+    updated_after: datetime | None = None
+    single_entry: bool | None = None
+
+    @classmethod
+    def of(
+        cls,
+        limit: int,
+        review_status: object = None,
+        source_type: object = None,
+        updated_after: object = None,
+        single_entry: object = None,
+    ) -> RecordQuery:
+        """Check the filters that a caller passed. Raises ConfigurationError."""
+        return cls(
+            limit=limit,
+            review_status=None if review_status is None else check_text(review_status, "review_status"),
+            source_type=None if source_type is None else check_text(source_type, "source_type"),
+            updated_after=None if updated_after is None else check_moment(updated_after, "updated_after"),
+            single_entry=None if single_entry is None else check_flag(single_entry, "single_entry"),
+        )
+
+    def request(self, ids: Sequence[str] | None, cursor: str | None) -> Mapping[str, Any]:
+        """What to send for one page."""
+        return query_accounting_records.get_kwargs(
+            ids=UNSET if ids is None else list(ids),
+            limit=self.limit,
+            cursor=UNSET if cursor is None else cursor,
+            review_status=UNSET
+            if self.review_status is None
+            else QueryAccountingRecordsReviewStatus(self.review_status),
+            source_type=UNSET if self.source_type is None else QueryAccountingRecordsSourceType(self.source_type),
+            updated_atgt=UNSET if self.updated_after is None else self.updated_after,
+            single_entry=UNSET if self.single_entry is None else self.single_entry,
+        )
+
+
+def check_limit(limit: object, name: str) -> int:
+    return check_count(limit, name, most=MAX_LIMIT)
+
+
+def check_ids(ids: object) -> list[str]:
+    """Check record ids and leave out those that were named before."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        refuse("ids must be several ids, such as a list of strings.")
+    checked = list(dict.fromkeys(check_text(each, "An id of ids") for each in ids))
+    if any(_characters(each) > MAX_ID_CHARACTERS for each in checked):
+        refuse("An id of ids is longer than any id: pass the ids that Brex gave.")
+    return checked
+
+
+def split(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Split ids into as few requests as their number and the length of a URL allow."""
+    part: list[str] = []
+    characters = 0
+    for each in ids:
+        if part and (len(part) == MAX_IDS or characters + _characters(each) > MAX_ID_CHARACTERS):
+            yield part
+            part, characters = [], 0
+        part.append(each)
+        characters += _characters(each)
+    if part:
+        yield part
+
+
+def _characters(record_id: str) -> int:
+    return len("&ids=") + len(quote(record_id, safe=""))

@@ -1,0 +1,24 @@
+"""Text that is safe to show: one short line without control characters or secrets."""
+
+from __future__ import annotations
+
+import re
+
+EXCERPT_LENGTH = 300
+
+SHORTEST_SECRET = 8
+"""Characters: a shorter token, such as a test's, is a word that ids are made of too."""
+
+
+def redact(text: str, secret: str) -> str:
+    """Take the secret out, also as JSON may write it: signs with a backslash before them, or as their number."""
+    if len(secret) < SHORTEST_SECRET:
+        return text
+    characters = (c if c.isalnum() else rf"(?:\\?{re.escape(c)}|\\u00(?i:{ord(c):02x}))" for c in secret)
+    return re.sub("".join(characters), "[redacted]", text)
+
+
+def printable(text: str) -> str:
+    """Text for one line of a terminal or a log: no control characters, not long."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * EXCERPT_LENGTH]).split())
+    return clean if len(clean) <= EXCERPT_LENGTH else clean[: EXCERPT_LENGTH - 1] + "…"
