@@ -10,8 +10,6 @@ from urllib.parse import quote
 
 from brex_accounting._arguments import check_count, check_flag, check_moment, check_text, refuse
 from brex_accounting_api.api.accounting_records import query_accounting_records
-from brex_accounting_api.models import QueryAccountingRecordsReviewStatus, QueryAccountingRecordsSourceType
-from brex_accounting_api.types import UNSET
 
 MAX_IDS = 500
 MAX_LIMIT = 1000
@@ -48,18 +46,22 @@ class RecordQuery:
         )
 
     def request(self, ids: Sequence[str] | None, cursor: str | None) -> Mapping[str, Any]:
-        """What to send for one page."""
-        return query_accounting_records.get_kwargs(
-            ids=UNSET if ids is None else list(ids),
-            limit=self.limit,
-            cursor=UNSET if cursor is None else cursor,
-            review_status=UNSET
-            if self.review_status is None
-            else QueryAccountingRecordsReviewStatus(self.review_status),
-            source_type=UNSET if self.source_type is None else QueryAccountingRecordsSourceType(self.source_type),
-            updated_atgt=UNSET if self.updated_after is None else self.updated_after,
-            single_entry=UNSET if self.single_entry is None else self.single_entry,
-        )
+        """What to send for one page.
+
+        The parameters carry their wire names: how the generated function names its arguments, and the enum classes it
+        wants, depend on how a revision of the description writes them.
+        """
+        params = {
+            "ids": None if ids is None else list(ids),
+            "review_status": self.review_status,
+            "limit": self.limit,
+            "cursor": cursor,
+            "single_entry": self.single_entry,
+            "source_type": self.source_type,
+            "updated_at[gt]": None if self.updated_after is None else self.updated_after.isoformat(),
+        }
+        sent = {name: value for name, value in params.items() if value is not None}
+        return query_accounting_records.get_kwargs() | {"params": sent}
 
 
 def check_limit(limit: object, name: str) -> int:
