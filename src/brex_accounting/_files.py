@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import ClassVar
 
-from ._arguments import refuse
+from .errors import ConfigurationError
 
 try:
     import fcntl
@@ -22,12 +22,14 @@ except ImportError:  # Windows
 def check_path(path: object, what: str, instead: str) -> Path:
     """Check the path of a store's file. `what` names the store, `instead` what to use where a file cannot serve."""
     if fcntl is None:
-        refuse(f"{what[0].upper()}{what[1:]} in SQLite does not work on Windows: use WSL, or {instead}.")
+        raise ConfigurationError(
+            f"{what[0].upper()}{what[1:]} in SQLite does not work on Windows: use WSL, or {instead}."
+        )
     text = os.fspath(path) if isinstance(path, (str, PathLike)) else None
     if not isinstance(text, str) or not text or "\0" in text:
-        refuse(f"The path of {what} must be a string or a Path that names a file.")
+        raise ConfigurationError(f"The path of {what} must be a string or a Path that names a file.")
     if text == ":memory:" or text.startswith("file:"):
-        refuse(f"The path of {what} must name a file. To keep nothing on disk, use {instead}.")
+        raise ConfigurationError(f"The path of {what} must name a file. To keep nothing on disk, use {instead}.")
     with suppress(RuntimeError):  # there is no home: the folder's name is "~", then
         return Path(text).expanduser().absolute()
     return Path(text).absolute()
@@ -41,13 +43,15 @@ def is_there(path: Path) -> bool:
     except FileNotFoundError:
         return False
     if stat.S_ISLNK(status.st_mode):
-        refuse(f"{path} is a symbolic link: pass the path of the file itself.")
+        raise ConfigurationError(f"{path} is a symbolic link: pass the path of the file itself.")
     if not stat.S_ISREG(status.st_mode):
-        refuse(f"{path} is not a file: pass the path of a file.")
+        raise ConfigurationError(f"{path} is not a file: pass the path of a file.")
     if status.st_uid != os.geteuid():
-        refuse(f"{path} belongs to the user {status.st_uid}, and this process to the user {os.geteuid()}: chown it.")
+        raise ConfigurationError(
+            f"{path} belongs to the user {status.st_uid}, and this process to the user {os.geteuid()}: chown it."
+        )
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        refuse(f"{path} can be read or written by others: run chmod 600 {shlex.quote(str(path))}")
+        raise ConfigurationError(f"{path} can be read or written by others: run chmod 600 {shlex.quote(str(path))}")
     return True
 
 
@@ -84,7 +88,9 @@ def make_folder(folder: Path) -> None:
 def _check_folder(folder: Path) -> None:
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        refuse(f"Everybody can write to {folder}: use a folder of its own, such as {folder / 'brex'}.")
+        raise ConfigurationError(
+            f"Everybody can write to {folder}: use a folder of its own, such as {folder / 'brex'}."
+        )
 
 
 class LockFile:

@@ -11,12 +11,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
-from brex_accounting._arguments import refuse
 from brex_accounting._clock import Clock
 from brex_accounting._files import check_path, create_database, is_there, make_folder, take_lock
 from brex_accounting.errors import ConfigurationError
 
-from .locking import in_a_thread, obtain
+from .locking import acquire_with_backoff, in_a_thread
 from .tokens import StoredToken, decode, encode
 
 BUSY_TIMEOUT = 10.0
@@ -85,7 +84,7 @@ class SQLiteTokenStore:
         Raises TimeoutError when it was not to be had within 30 seconds.
         """
         name = f"{self._path.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.lock"
-        lock = await obtain(partial(take_lock, self._path.with_name(name)), self._clock)
+        lock = await acquire_with_backoff(partial(take_lock, self._path.with_name(name)), self._clock)
         try:
             yield
         finally:
@@ -140,9 +139,9 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute("COMMIT")
         if number("PRAGMA application_id") != APPLICATION_ID:
-            refuse(f"{path} belongs to another application: pass a path of its own for the tokens.")
+            raise ConfigurationError(f"{path} belongs to another application: pass a path of its own for the tokens.")
     if number("PRAGMA user_version") != SCHEMA:
-        refuse(f"{path} was written by another version of brex-accounting: upgrade to the newest.")
+        raise ConfigurationError(f"{path} was written by another version of brex-accounting: upgrade to the newest.")
 
 
 def _explain(error: sqlite3.Error, path: Path) -> Exception:

@@ -6,7 +6,7 @@ import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal
 
-from .endings import Code, stop
+from .exit_codes import Code, stop
 from .options import check_port
 
 if TYPE_CHECKING:
