@@ -49,9 +49,11 @@ complaint() {
 }
 
 PYTHONPATH=$PWD python -m scripts.correct_description "$description" "$overlay" "$work/description.json"
+PYTHONPATH=$PWD python -m scripts.make_templates "$work/templates"
 python -m openapi_python_client generate --path "$work/description.json" --config openapi/generator.yaml \
-  --custom-template-path openapi/templates --meta none --output-path "$work/package" --fail-on-warning > "$work/log" 2>&1 \
+  --custom-template-path "$work/templates" --meta none --output-path "$work/package" --fail-on-warning > "$work/log" 2>&1 \
   || fail "the generator failed, and $output is as it was: $(complaint)"
+cp openapi/templates/*.py "$work/package/"
 (cd "$work/package" && ruff check --quiet --isolated --output-format concise --select F82 .) > "$work/log" 2>&1 \
   || fail "the generator wrote Python that cannot run, and $output is as it was: $(complaint)"
 touch "$work/package/py.typed"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import decimal
+import json
 import pickle
 import sys
+import weakref
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
+import attrs
 import httpx
 import msgspec
 import pytest
@@ -28,13 +32,14 @@ from brex_accounting import (
     IntegrationStatus,
     InvalidRecord,
     InvalidResponseError,
+    Money,
     Outcome,
     RecordPage,
     ReportOutcome,
 )
 from brex_accounting._records.parsing import read_record
-from brex_accounting_api.types import Model
-from tests.support.records import at, changed, record, write
+from brex_accounting_api.types import Model, encode
+from tests.support.records import RECORD, REQUIRED, at, changed, record, shown, write
 
 # The example that Brex publishes; it has no `integration_id`, which Brex's schema requires.
 PUBLISHED = {
@@ -231,12 +236,6 @@ def test_a_number_that_python_does_not_take_for_an_integer_stays_text() -> None:
     assert exact.amount.amount == Decimal("9" * 5000)
 
 
-def test_an_attribute_of_the_users_does_no_harm() -> None:
-    one = new_record(new=1)
-    one.source = "mine"  # type: ignore[attr-defined]
-    assert one.unknown_fields == {"new": 1}
-
-
 def test_unknown_fields_too_deep_for_this_stack_are_not_lost() -> None:
     one = new_record(new=msgspec.Raw(b"[" * 700 + b"]" * 700))
 
@@ -253,10 +252,173 @@ def test_unknown_fields_too_deep_for_this_stack_are_not_lost() -> None:
 
 def test_a_record_of_the_users_own() -> None:
     full = new_record()
-    made = AccountingRecord(**{name: getattr(full, name) for name in full.__struct_fields__})
+    made = AccountingRecord(**{name: getattr(full, name) for name in attrs.fields_dict(AccountingRecord)})
     assert made == full
     assert made.unknown_fields == {}
     assert made.is_balanced
+
+
+# -- what leaves the SDK -----------------------------------------------------------------------------------------------
+
+DECLARED = [
+    *("id", "amount", "original_amount", "type", "review_status", "source_id", "source_type", "erp_posting_date"),
+    *("updated_at", "version", "receipts", "user", "vendor", "memo", "posted_at", "due_at", "invoice_number"),
+    *("line_items", "billing_amount", "status"),
+]
+
+
+def sparse() -> AccountingRecord:
+    """A record with only what it must have."""
+    return read_record(write({name: value for name, value in RECORD.items() if name in REQUIRED["record"].split()}))
+
+
+def test_a_dict_has_every_declared_key() -> None:
+    for one in (sparse(), new_record(), new_record(memo=None)):
+        assert list(one.to_dict()) == list(one.to_dict(mode="json")) == DECLARED
+        assert list(json.loads(one.to_json())) == DECLARED
+        assert list(one.to_dict()["line_items"][0]) == list(one.line_items[0].to_dict())
+    assert sparse().to_dict()["user"] is None
+    assert list(new_record(new=1).to_dict()) == [*DECLARED, "new"]
+    assert b'"memo":null' not in encode(sparse())
+
+
+def test_a_dict_holds_what_the_record_holds() -> None:
+    one = new_record(new=[1, msgspec.Raw(b"2.50")], posted_at="2025-04-24T18:13:49.959513+02:00")
+    found = one.to_dict()
+    assert found["amount"] == {"amount": Decimal("100.50"), "currency": "USD"}
+    assert (found["posted_at"], type(found["review_status"])) == (one.posted_at, str)
+    assert found["posted_at"].utcoffset() == timedelta(hours=2)
+    assert [str(each) for each in found["new"]] == ["1", "2.50"]
+
+
+def test_a_dict_for_json_has_amounts_and_times_as_text() -> None:
+    one = new_record(
+        new=[1, msgspec.Raw(b"2.50"), None, True],
+        amount={"amount": msgspec.Raw(b"90071992547409.930"), "currency": "USD", "rate": msgspec.Raw(b"1.10")},
+    )
+    found = json.loads(json.dumps(one.to_dict(mode="json")))
+    assert found["amount"] == {"amount": "90071992547409.930", "currency": "USD", "rate": "1.10"}
+    assert (found["new"], found["version"]) == ([1, "2.50", None, True], 7)
+    assert found["posted_at"] == "2025-04-24T18:13:49.959513+02:00"
+    assert found["line_items"][0]["amount"]["amount"] == "100.50"
+    again = AccountingRecord.from_dict(found)
+    assert again == one
+    assert again.to_dict(mode="json") == found
+
+
+def test_json_keeps_the_digits() -> None:
+    one = new_record(amount={"amount": msgspec.Raw(b"90071992547409.930"), "currency": "USD"}, new=msgspec.Raw(b"1.10"))
+    written = one.to_json()
+    assert written.startswith(b'{"id":"accr_1","amount":{"amount":90071992547409.930,"currency":"USD"},"orig')
+    assert written.endswith(b',"new":1.10}')
+    again = read_record(written)
+    assert again == one
+    assert again.to_json() == written
+
+
+@pytest.mark.parametrize("amount", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity")], ids=str)
+def test_what_is_not_a_number_does_not_leave(amount: Decimal) -> None:
+    with pytest.raises(ValueError, match=r"^JSON has no number that is infinite or not a number: `amount`$"):
+        Money(amount=amount, currency="USD")
+    one = new_record()
+    one.amount.amount = amount
+    for leave in (one.to_json, one.to_dict, lambda: one.to_dict(mode="json"), lambda: encode(one)):
+        with pytest.raises(ValueError, match="JSON has no number"):
+            leave()
+
+
+def test_no_model_has_room_for_anything_else() -> None:
+    """So nothing that encodes `vars()` finds half of a record there."""
+    one = new_record(new=1)
+    line = one.line_items[0]
+    parts: list[Any] = [one, one.amount, one.user, one.vendor, line, line.accounting_field_values[0]]
+    parts += one.receipts or []
+    for value in parts:
+        assert not hasattr(value, "__dict__")
+        with pytest.raises(TypeError):
+            dict(value)
+        with pytest.raises(AttributeError):
+            value.source = "mine"
+        assert weakref.ref(value)() is value
+
+
+def test_a_real_answer() -> None:
+    """It holds more than the description does; nothing of that is unknown to the models."""
+    source = (Path(__file__).parent / "data" / "record-as-sent.json").read_bytes()
+    one = read_record(source)
+    assert (one.status, one.review_status, one.vendor and one.vendor.contact_name) == ("SUBMITTED", "PREPARE", None)
+    assert one.billing_amount == one.amount == Money(amount=Decimal("27.9"), currency="EUR")
+    assert (one.user and one.user.account_id) == "cuacc_000000000000000000000417"
+    debit, credit = one.line_items
+    assert (debit.billing_amount, credit.billing_amount, debit.amortization) == (one.amount, None, None)
+    coded, uncoded, unnamed = debit.accounting_field_values
+    assert (coded.field_name, coded.field_value_name, coded.type) == ("GL Account", "6420 Travel", "IDENTIFIER")
+    assert (uncoded.brex_field_value_id, unnamed.brex_field_value_id) == (None, None)
+    assert credit.accounting_field_values == []
+    assert one.is_balanced
+    found = json.loads(one.to_json(), parse_float=Decimal)
+    found["posted_at"] = found["posted_at"].replace(".250000Z", ".250Z")
+    assert without_none(found) == without_none(json.loads(source, parse_float=Decimal))
+    assert one.unknown_fields == {}
+    for value in (one.user, one.vendor, debit, coded):
+        assert isinstance(value, Model)
+        assert value.additional_properties == {}
+
+
+def without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_none(item) for name, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list) else value
+
+
+# -- nesting -----------------------------------------------------------------------------------------------------------
+
+
+def nested(depth: int) -> msgspec.Raw:
+    return msgspec.Raw(b'{"a":[' * (depth // 2) + b"1.50" + b"]}" * (depth // 2))
+
+
+@pytest.mark.parametrize(
+    "where", [("new",), ("line_items", 0, "new"), ("amount", "new"), ("line_items", 0, "amortization")], ids=shown
+)
+@pytest.mark.parametrize("depth", [2, 60, 64, 66, 200, 400, 800, 960, 2_000, 20_000, 200_000])
+def test_no_depth_is_too_deep_for_a_clear_answer(where: tuple[str | int, ...], depth: int) -> None:
+    source = write(changed(where, nested(depth)))
+    try:
+        one = read_record(source)
+    except ValueError as error:
+        assert "nested too deeply" in str(error)  # noqa: PT017
+        assert depth > 900
+        return
+    for twin in [one, *twins(one)]:
+        written = twin.to_json()
+        assert read_record(written) == read_record(encode(twin)) == one
+        assert "1.50" in json.dumps(twin.to_dict(mode="json"))
+        found = at(twin, where[:-1])
+        assert isinstance(found, Model)
+        assert str(found.to_dict()[where[-1]]).count("{") == depth // 2
+
+
+def test_what_is_nested_further_than_64_levels_becomes_text() -> None:
+    one = new_record(new=nested(70))
+    value: Any = one.unknown_fields["new"]
+    levels = 1  # the record
+    while not isinstance(value, str):
+        value = value["a"] if isinstance(value, dict) else value[0]
+        levels += 1
+    assert levels == 64
+    assert value == '[{"a":[{"a":[{"a":[1.50]}]}]}]'
+
+
+def test_a_value_that_is_nested_too_deeply_is_refused() -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    one = new_record()
+    cast("dict[str, Any]", one.unknown_fields)["deep"] = deep
+    for leave in (one.to_json, one.to_dict, lambda: encode(one), lambda: Money.from_dict({"amount": 1, "x": deep})):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            leave()
 
 
 # -- balance -----------------------------------------------------------------------------------------------------------

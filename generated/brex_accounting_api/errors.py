@@ -1,29 +1,16 @@
-"""Errors that the API functions raise."""
+"""Contains shared errors types that can be raised from API functions"""
 
 
 class UnexpectedStatus(Exception):
-    """The API answered with a status that its description does not list.
-
-    Raised unless the client was made with ``raise_on_unexpected_status=False``; the functions then return None.
-    """
+    """Raised by api functions when the response status an undocumented status and Client.raise_on_unexpected_status is True"""
 
     def __init__(self, status_code: int, content: bytes):
         self.status_code = status_code
         self.content = content
+
         super().__init__(f"the API answered with the undocumented status {status_code} ({len(content)} bytes)")
 
 
-class InvalidResponse(Exception):
-    """The body of an answer is not what the API's description says: not JSON, cut short, or of another shape.
-
-    ``reason`` says where and why (a JSON path and the types), never the values found there.
-    """
-
-    def __init__(self, status_code: int, content: bytes, reason: str):
-        self.status_code = status_code
-        self.content = content
-        self.reason = reason
-        super().__init__(f"the answer with status {status_code} ({len(content)} bytes) cannot be understood: {reason}")
-
+from .codec import InvalidResponse
 
 __all__ = ["InvalidResponse", "UnexpectedStatus"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from brex_accounting_api.api.accounting_integrations import (
     create_integration,
@@ -11,7 +11,7 @@ from brex_accounting_api.api.accounting_integrations import (
 )
 from brex_accounting_api.models import CreateIntegrationRequest
 from brex_accounting_api.models import Integration as WireIntegration
-from brex_accounting_api.types import decode
+from brex_accounting_api.types import Anything, decode
 
 from ._arguments import check_id, check_text, is_id
 from ._engine.classify import Operation
@@ -30,6 +30,7 @@ _OF_INTEGRATION = {"integration_id", "id", "vendor", "vendor_account_id", "statu
 def read_integration(body: bytes) -> Integration:
     """Read an integration. Its id comes as `integration_id` or as `id`: Brex publishes both (contract, trap 1)."""
     wire: WireIntegration = decode(WireIntegration, body)
+    properties: dict[str, Any] = decode(dict[str, Anything], body)
     integration_id = wire.integration_id or wire.id
     if not integration_id:
         message = "Object missing both `integration_id` and `id`"
@@ -40,7 +41,7 @@ def read_integration(body: bytes) -> Integration:
         vendor_account_id=wire.vendor_account_id,
         status=wire.status,
         created_at=wire.created_at,
-        unknown_fields={name: value for name, value in wire.to_dict().items() if name not in _OF_INTEGRATION},
+        unknown_fields={name: value for name, value in properties.items() if name not in _OF_INTEGRATION},
     )
 
 

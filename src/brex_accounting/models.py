@@ -5,12 +5,11 @@ from __future__ import annotations
 import decimal
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-import msgspec
+from attrs import define, field, frozen
 
 from brex_accounting_api.models import (
     AccountingFieldValue,
@@ -26,7 +25,6 @@ from brex_accounting_api.models import (
     User,
     Vendor,
 )
-from brex_accounting_api.types import keep_unknown
 
 from ._arguments import check_text
 from .errors import BrexError
@@ -57,7 +55,8 @@ __all__ = [
 _EXACT = decimal.Context(prec=10_000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[decimal.Inexact])
 
 
-class Integration(msgspec.Struct, kw_only=True, frozen=True):
+@frozen(kw_only=True)
+class Integration:
     """A connection between a Brex account and an accounting system."""
 
     id: str
@@ -70,14 +69,12 @@ class Integration(msgspec.Struct, kw_only=True, frozen=True):
     """ACTIVE or DISABLED; a value that this version does not know is kept, and equals its string."""
     created_at: datetime
     """With its offset."""
-    unknown_fields: Mapping[str, Any] = {}
+    unknown_fields: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
     """What the API sent that this version does not know."""
 
-    def __hash__(self) -> int:
-        return hash(self.id)
 
-
-class AccountingRecord(AccountingRecordDetailed, kw_only=True):
+@define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class AccountingRecord(AccountingRecordDetailed):
     """A financial event on the account, with all that an accounting system needs to book it.
 
     Amounts are Decimals in major currency units (100.5 is a hundred dollars fifty), with exactly the digits that the
@@ -110,28 +107,11 @@ class AccountingRecord(AccountingRecordDetailed, kw_only=True):
 
         Those further in are in `additional_properties` of the money, line item, … once this one has been read.
         """
-        source = self.__dict__.get("_source")
-        if source is not None:
-            keep_unknown(self, source)
-            del self.__dict__["_source"]
-        return super().additional_properties
-
-    @property
-    def additional_properties(self) -> dict[str, Any]:
-        """The same as `unknown_fields`."""
-        return dict(self.unknown_fields)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return dicts, lists and plain values, with the API's names; numbers with a fraction are Decimals."""
-        _ = self.unknown_fields
-        return super().to_dict()
-
-    def __copy__(self) -> Self:
-        _ = self.unknown_fields
-        return super().__copy__()
+        return self.additional_properties
 
 
-class RecordPage(msgspec.Struct, kw_only=True, frozen=True):
+@frozen(kw_only=True)
+class RecordPage:
     """One page of accounting records."""
 
     items: list[AccountingRecord]
@@ -144,7 +124,7 @@ class RecordPage(msgspec.Struct, kw_only=True, frozen=True):
     """How many records match in all, where the API counts them and one request asked for all."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InvalidRecord:
     """A record that cannot be understood; `on_invalid` receives it."""
 
@@ -156,7 +136,7 @@ class InvalidRecord:
     """The record's JSON, as it came."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExportSucceeded:
     """The accounting system took the record. Raises ConfigurationError for values that are no text."""
 
@@ -167,7 +147,7 @@ class ExportSucceeded:
     deep_link_url: str | None = None
     """Where a person finds it in the accounting system."""
 
-    def __post_init__(self) -> None:
+    def __attrs_post_init__(self) -> None:
         check_text(self.record_id, "record_id")
         if self.reference_id is not None:
             check_text(self.reference_id, "reference_id", may_be_empty=True)
@@ -175,7 +155,7 @@ class ExportSucceeded:
             check_text(self.deep_link_url, "deep_link_url", may_be_empty=True)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExportFailed:
     """The accounting system did not take the record. Raises ConfigurationError for values that are no text."""
 
@@ -184,7 +164,7 @@ class ExportFailed:
     error_message: str
     """Why, for the people who look after the books at Brex."""
 
-    def __post_init__(self) -> None:
+    def __attrs_post_init__(self) -> None:
         check_text(self.record_id, "record_id")
         check_text(self.error_message, "error_message", may_be_empty=True)
 
@@ -193,7 +173,7 @@ ExportResult = ExportSucceeded | ExportFailed
 ReportStatus = Literal["reported", "already_exported", "not_ready", "not_found", "not_applied", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReportOutcome:
     """What became of one result given to `report_all`."""
 

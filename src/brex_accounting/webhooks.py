@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 from standardwebhooks import Webhook
 
-from ._arguments import PRINTABLE_ASCII, check_not_negative
+from ._arguments import PRINTABLE_ASCII, check_not_negative, refuse
 from ._clock import Clock
-from .errors import ConfigurationError, WebhookReason, WebhookVerificationError
+from .errors import WebhookReason, WebhookVerificationError
 
 __all__ = ["RecordsReadyForExport", "UnknownEvent", "verify_webhook"]
 
@@ -101,15 +101,13 @@ def verify_webhook(
     signers = _read_secrets(secrets)
     del secrets
     if isinstance(signers, str):
-        raise ConfigurationError(signers)
+        refuse(signers)
     check_not_negative(tolerance, "tolerance")
     if not isinstance(body, bytes):
-        raise ConfigurationError(
-            f"body must be bytes, not {type(body).__name__}: pass the request's body as it came, unparsed."
-        )
+        refuse(f"body must be bytes, not {type(body).__name__}: pass the request's body as it came, unparsed.")
     # Some frameworks' headers are like a mapping, and are none.
     if not callable(getattr(headers, "items", None)):
-        raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}.")
+        refuse(f"headers must be a mapping of names to values, not {type(headers).__name__}.")
     delivery = _read_headers(headers)
     _check_age(delivery.timestamp, tolerance)
     if len(body) > MAX_BODY:

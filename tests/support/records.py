@@ -20,12 +20,15 @@ VALUE: Node = {
     "remote_field_id": "gl",
     "brex_field_value_id": "efo_1",
     "remote_field_value_id": "6000",
+    "field_name": "GL Account",
+    "field_value_name": "6000 Travel",
+    "type": "IDENTIFIER",
 }
 USER: Node = {"id": "cuuser_1", "first_name": "Ada  ", "last_name": "Okafor ", "email": "ada@example.com"}
 USER |= {"role": "BOOKKEEPER", "status": "ACTIVE", "manager_id": "cuuser_2", "department_id": "d_1"}
 USER |= {"department_name": "Field ", "location_id": "l_1", "location_name": "Lyon", "title_id": "t_1"}
 USER |= {"title_name": "Clerk", "manager_first_name": "Lin ", "manager_last_name": "Sato"}
-USER |= {"manager_title_id": "t_2", "manager_title_name": "Head"}
+USER |= {"manager_title_id": "t_2", "manager_title_name": "Head", "account_id": "cuacc_1"}
 VENDOR: Node = {"id": "vendor_1", "name": "Paper Ltd ", "contact_name": "Tom", "email": "tom@example.com"}
 VENDOR |= {"website": "https://paper.example", "phone": "+1 555 0100"}
 RECORD: Node = {
@@ -54,23 +57,27 @@ RECORD: Node = {
             "original_amount": EUR,
             "memo": "Pizza",
             "accounting_field_values": [VALUE],
+            "billing_amount": USD,
         }
         for side in ("DEBIT", "CREDIT")
     ],
+    "billing_amount": USD,
+    "status": "SUBMITTED",
 }
-"""Every field of every model is there."""
+"""Every field of every model is there, but for the line items' amortization, which may be anything."""
 
 REQUIRED = {
     "record": "id amount type review_status source_type erp_posting_date updated_at version posted_at line_items",
     "money": "amount currency",
     "line": "id type amount accounting_field_values",
-    "value": "brex_field_id brex_field_value_id",
+    "value": "brex_field_id",
     "receipt": "id",
     "user": "id first_name last_name email role status",
     "vendor": "id name",
 }
 """As in the contract, after the overlay."""
-KINDS = {"amount": "money", "original_amount": "money", "line_items": "line", "accounting_field_values": "value"}
+KINDS = dict.fromkeys(("amount", "original_amount", "billing_amount"), "money")
+KINDS |= {"line_items": "line", "accounting_field_values": "value"}
 KINDS |= {"receipts": "receipt", "user": "user", "vendor": "vendor"}
 
 _write = msgspec.json.Encoder(decimal_format="number").encode

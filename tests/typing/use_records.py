@@ -95,6 +95,11 @@ def fields(record: AccountingRecord) -> Decimal:
     assert_type(record.invoice_number, str | None)
     assert_type(record.line_items, list[LineItem])
     assert_type(record.is_balanced, bool)
+    assert_type(record.status, str | None)
+    assert_type(record.billing_amount, Money | None)
+    assert_type(record.to_dict(), dict[str, Any])
+    assert_type(record.to_dict(mode="json"), dict[str, Any])
+    assert_type(record.to_json(), bytes)
     assert_type(record.unknown_fields, Mapping[str, Any])
     for line in record.line_items:
         assert_type(line.type, LineItemType)
@@ -105,8 +110,10 @@ def fields(record: AccountingRecord) -> Decimal:
             assert_type(value, AccountingFieldValue)
             assert_type(value.brex_field_id, str)
             assert_type(value.remote_field_id, str | None)
-            assert_type(value.brex_field_value_id, str)
+            assert_type(value.brex_field_value_id, str | None)
             assert_type(value.remote_field_value_id, str | None)
+            assert_type(value.field_name, str | None)
+        assert_type(line.billing_amount, Money | None)
     for receipt in record.receipts or []:
         assert_type(receipt.download_uris, list[str] | None)
     if record.user is not None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from attrs import define as _attrs_define
+
 from ..types import Model
 
 
-class AccountingErrorDetails(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class AccountingErrorDetails(Model):
     """The ids and values an error is about. Which of them are present depends on the error code, and Brex
     may send others that are not listed here.
 
@@ -30,3 +33,16 @@ class AccountingErrorDetails(Model, kw_only=True):
     not_found_export_entry_source_ids: list[str] | None = None
     existing_vendor_account_id: str | None = None
     requested_vendor_account_id: str | None = None
+
+    def __attrs_pre_init__(self) -> None:
+        """Spare msgspec the search for what did not come, which takes longer than the reading of what came."""
+        self.existing_integration_id = None
+        self.existing_vendor = None
+        self.requested_vendor = None
+        self.integration_id = None
+        self.current_status = None
+        self.duplicate_accounting_record_ids = None
+        self.not_ready_for_export_accounting_record_ids = None
+        self.not_found_export_entry_source_ids = None
+        self.existing_vendor_account_id = None
+        self.requested_vendor_account_id = None

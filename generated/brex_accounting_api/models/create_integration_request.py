@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from attrs import define as _attrs_define
+
 from ..types import Model
 
 
-class CreateIntegrationRequest(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class CreateIntegrationRequest(Model):
     """The accounting system to register with the account.
 
     Attributes:

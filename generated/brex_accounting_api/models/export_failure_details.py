@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from attrs import define as _attrs_define
+
 from ..types import Model
 
 
-class ExportFailureDetails(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class ExportFailureDetails(Model):
     """Why the accounting system did not take a record.
 
     Attributes:

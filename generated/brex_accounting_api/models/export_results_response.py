@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from attrs import define as _attrs_define
+
 from ..types import Model
 
 
-class ExportResultsResponse(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class ExportResultsResponse(Model):
     """The outcome of a report of export results.
 
     Attributes:

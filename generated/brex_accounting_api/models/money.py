@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from attrs import define as _attrs_define
+
 from ..types import Model
+from ..types import refuse_number as _refuse_number
 
 
-class Money(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class Money(Model):
     """A sum of money in one currency.
 
     Attributes:
@@ -15,3 +19,7 @@ class Money(Model, kw_only=True):
 
     amount: Decimal
     currency: str
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.amount, Decimal) and not self.amount.is_finite():
+            _refuse_number("amount")

@@ -2,7 +2,10 @@ from ..types import OpenStrEnum
 
 
 class QueryAccountingRecordsReviewStatus(OpenStrEnum):
-    PREPARE = "PREPARE"
-    REVIEW = "REVIEW"
     EXPORTED = "EXPORTED"
+    PREPARE = "PREPARE"
     READY_FOR_EXPORT = "READY_FOR_EXPORT"
+    REVIEW = "REVIEW"
+
+    def __str__(self) -> str:
+        return str(self.value)

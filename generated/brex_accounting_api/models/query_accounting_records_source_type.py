@@ -2,6 +2,9 @@ from ..types import OpenStrEnum
 
 
 class QueryAccountingRecordsSourceType(OpenStrEnum):
+    BILL = "BILL"
     CARD = "CARD"
     REIMBURSEMENT = "REIMBURSEMENT"
-    BILL = "BILL"
+
+    def __str__(self) -> str:
+        return str(self.value)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from attrs import define as _attrs_define
+
 from ..types import Model, OneOf
 
 
-class ReportExportResultsRequest(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class ReportExportResultsRequest(Model):
     """The results of an export, each record once.
 
     Attributes:

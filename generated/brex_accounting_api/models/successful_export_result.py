@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from attrs import define as _attrs_define
+
 from ..types import Model
 
 
-class SuccessfulExportResult(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class SuccessfulExportResult(Model):
     """A record that the accounting system took.
 
     Attributes:

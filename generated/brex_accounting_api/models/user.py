@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from attrs import define as _attrs_define
+
 from ..models.user_role import UserRole
 from ..models.user_status import UserStatus
 from ..types import Model
 
 
-class User(Model, kw_only=True):
+@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+class User(Model):
     """The Brex user a record belongs to.
 
     Attributes:
@@ -26,6 +29,7 @@ class User(Model, kw_only=True):
         manager_last_name: Last name of the user's manager
         manager_title_id: Brex's id of the manager's job title
         manager_title_name: Name of the manager's job title
+        account_id: Brex's id of the account that the user belongs to
     """
 
     id: str
@@ -45,3 +49,19 @@ class User(Model, kw_only=True):
     manager_last_name: str | None = None
     manager_title_id: str | None = None
     manager_title_name: str | None = None
+    account_id: str | None = None
+
+    def __attrs_pre_init__(self) -> None:
+        """Spare msgspec the search for what did not come, which takes longer than the reading of what came."""
+        self.manager_id = None
+        self.department_id = None
+        self.department_name = None
+        self.location_id = None
+        self.location_name = None
+        self.title_id = None
+        self.title_name = None
+        self.manager_first_name = None
+        self.manager_last_name = None
+        self.manager_title_id = None
+        self.manager_title_name = None
+        self.account_id = None

@@ -11,3 +11,6 @@ class UserRole(OpenStrEnum):
     EXPENSE_ADMIN = "EXPENSE_ADMIN"
     SUPER_ADMIN = "SUPER_ADMIN"
     USER_MANAGEMENT_ADMIN = "USER_MANAGEMENT_ADMIN"
+
+    def __str__(self) -> str:
+        return str(self.value)

@@ -9,3 +9,6 @@ class UserStatus(OpenStrEnum):
     INACTIVE = "INACTIVE"
     INVITED = "INVITED"
     PENDING_ACTIVATION = "PENDING_ACTIVATION"
+
+    def __str__(self) -> str:
+        return str(self.value)

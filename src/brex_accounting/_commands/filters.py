@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
-from .dates import read_moment, show
+from .moments import read_moment, show
 from .options import Flag, Texts
-from .standard_streams import note
+from .streams import note
 
 
 def _moment(_type: Any, tokens: Sequence[Token]) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from brex_accounting.models import AccountingRecord, LineItem, LineItemType, Money
 
 LONGEST_PLAIN = 60
@@ -104,7 +106,7 @@ def person(record: AccountingRecord) -> str:
 
 
 def document(record: AccountingRecord) -> dict[str, Any]:
-    """Write a record as what becomes JSON: the API's own names, amounts as text, what is not there left out.
+    """Write a record as what becomes JSON: the API's own names, amounts as text, null where there is nothing.
 
     As text, for most readers of JSON make binary floats of numbers, and lose cents.
     """
@@ -124,7 +126,8 @@ def _line(line: LineItem) -> list[str]:
         currency,
         *_money(line.original_amount),
         text("; ".join(
-            f"{field.remote_field_id or field.brex_field_id}={field.remote_field_value_id or field.brex_field_value_id}"
+            f"{field.field_name or field.remote_field_id or field.brex_field_id}="
+            f"{field.field_value_name or field.remote_field_value_id or field.brex_field_value_id or ''}"
             for field in line.accounting_field_values
         )),
     ]  # fmt: skip
@@ -137,6 +140,8 @@ def _money(money: Money | None) -> list[str]:
 def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
         return amount(value)
+    if isinstance(value, datetime):
+        return msgspec.to_builtins(value)
     if isinstance(value, dict):
         return {name: _exact(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from brex_accounting import errors
-from brex_accounting._http.response import Response, TransportFailure, retry_after
+from brex_accounting._http.response import Answer, NoAnswer, retry_after
 from brex_accounting._text import EXCERPT_LENGTH, printable
 from brex_accounting_api.types import decode
 
@@ -41,7 +41,7 @@ class Retry(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptOutcome(Generic[T]):
+class Verdict(Generic[T]):
     """What one attempt came to: a value, or an error."""
 
     value: T | None = None
@@ -58,24 +58,22 @@ class AttemptOutcome(Generic[T]):
     """An error that was made elsewhere, such as by the authorization."""
 
 
-def classify(
-    operation: Operation[T], came: Response | TransportFailure, *, doubt: bool, now: float
-) -> AttemptOutcome[T]:
+def judge(operation: Operation[T], came: Answer | NoAnswer, *, doubt: bool, now: float) -> Verdict[T]:
     """Tell what came back of an attempt; `doubt` is that of the attempts before it, `now` the wall clock."""
-    if isinstance(came, TransportFailure):
+    if isinstance(came, NoAnswer):
         error = errors.CallTimeoutError if came.timed_out else errors.ConnectionFailedError
-        return AttemptOutcome(error=error, text=printable(came.reason), retry=Retry.YES, doubt=came.sent)
+        return Verdict(error=error, text=printable(came.reason), retry=Retry.YES, doubt=came.sent)
     if came.too_large:
         return _unreadable(came, "its body is larger than 64 MiB", Retry.NO)
     if HTTPStatus.OK <= came.status < HTTPStatus.MULTIPLE_CHOICES:
-        return _classify_success(operation, came)
+        return _judge_success(operation, came)
     if came.status < HTTPStatus.BAD_REQUEST:
         redirect = came.status >= HTTPStatus.MULTIPLE_CHOICES
         return _unreadable(came, "redirects are not followed" if redirect else "it is none to this request", Retry.NO)
-    return _classify_refusal(came, doubt=doubt, now=now)
+    return _judge_refusal(came, doubt=doubt, now=now)
 
 
-def _classify_success(operation: Operation[T], answer: Response) -> AttemptOutcome[T]:
+def _judge_success(operation: Operation[T], answer: Answer) -> Verdict[T]:
     if answer.defect:
         return _unreadable(answer, answer.defect, Retry.YES)
     if not is_json_type(answer.content_type):
@@ -88,15 +86,15 @@ def _classify_success(operation: Operation[T], answer: Response) -> AttemptOutco
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not hide that the change was made
         reason = type(error).__name__
     else:
-        return AttemptOutcome(value=value, status=answer.status, trace_id=answer.trace_id)
+        return Verdict(value=value, status=answer.status, trace_id=answer.trace_id)
     if not answer.body:
         return _unreadable(answer, "its body is empty", Retry.YES)
     return _unreadable(answer, reason, Retry.NO if is_json(answer.body) else Retry.YES, record_id)
 
 
-def _unreadable(answer: Response, reason: str, retry: Retry, record_id: str | None = None) -> AttemptOutcome[Any]:
+def _unreadable(answer: Answer, reason: str, retry: Retry, record_id: str | None = None) -> Verdict[Any]:
     """Only facts about the body go into the text: the body of a success is other people's books."""
-    return AttemptOutcome(
+    return Verdict(
         error=errors.InvalidResponseError,
         text=f"the answer {answer.status} {_body_facts(answer)} cannot be understood: {reason}",
         attributes={
@@ -113,11 +111,11 @@ def _unreadable(answer: Response, reason: str, retry: Retry, record_id: str | No
     )
 
 
-def _body_facts(answer: Response) -> str:
+def _body_facts(answer: Answer) -> str:
     return f"({printable(answer.content_type or 'no Content-Type')}, {answer.length} bytes)"
 
 
-def _classify_refusal(answer: Response, *, doubt: bool, now: float) -> AttemptOutcome[Any]:
+def _judge_refusal(answer: Answer, *, doubt: bool, now: float) -> Verdict[Any]:
     envelope = read_envelope(answer.body)
     wait = retry_after(answer.headers, now)
     status, code, details = answer.status, envelope.error_code, envelope.details
@@ -133,7 +131,7 @@ def _classify_refusal(answer: Response, *, doubt: bool, now: float) -> AttemptOu
     said = f"{status} {printable(code or '')}".rstrip() + (f": {envelope.message}" if envelope.message else "")
     if code is None:
         said += f" {_body_facts(answer)}"
-    return AttemptOutcome(
+    return Verdict(
         error=error,
         text=f"the API answered {said}",
         attributes={

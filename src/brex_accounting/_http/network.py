@@ -18,13 +18,14 @@ from typing import Any
 
 import httpx
 
+from brex_accounting._arguments import refuse
 from brex_accounting._clock import TimeLimit
 from brex_accounting.errors import ConfigurationError
 
 from .addresses import is_loopback
 from .exchange import Timeout, _Exchange
 from .gate import Gate
-from .response import Response, TransportFailure
+from .response import Answer, NoAnswer
 
 _CLOSED = "The client is closed: make a new one."
 Transport = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
@@ -35,11 +36,11 @@ class Slot:
     """One place on the wire."""
 
     transport: httpx.AsyncBaseTransport
-    pool: _SlotPool
+    home: _Slots
     broken: bool = False
 
 
-class _SlotPool:
+class _Slots:
     """The slots of one event loop: with a transport each, or all around the one that the user brought."""
 
     def __init__(self, size: int, make: Callable[[], httpx.AsyncBaseTransport], *, shared: bool, owned: bool) -> None:
@@ -57,7 +58,7 @@ class _SlotPool:
 
     def check_open(self) -> None:
         if self._closed:
-            raise ConfigurationError(_CLOSED)
+            refuse(_CLOSED)
 
     async def acquire(self, *, again: bool) -> Slot:
         await self._gate.acquire(again=again)
@@ -107,7 +108,7 @@ def _made(make: Callable[[], httpx.AsyncBaseTransport]) -> httpx.AsyncBaseTransp
         raise
     except Exception as error:  # noqa: BLE001 - the user's callable, SSL_CERT_FILE, a proxy: all configuration
         reason = type(error).__name__
-    raise ConfigurationError(f"No connection can be made ready ({reason}): check transport, or proxy and certificates.")
+    return refuse(f"No connection can be made ready ({reason}): check transport, or proxy and certificates.")
 
 
 class Network:
@@ -117,7 +118,7 @@ class Network:
         self._base_url = str(base_url).rstrip("/")
         self._transport = transport
         self._size = max_connections
-        self._slots: dict[asyncio.AbstractEventLoop, _SlotPool] = {}
+        self._slots: dict[asyncio.AbstractEventLoop, _Slots] = {}
         self._closed = False
         self._connect = _Connector(base_url)
 
@@ -127,7 +128,7 @@ class Network:
     async def acquire(self, *, again: bool = False) -> Slot:
         """Wait for a slot, in the order of arrival (see Gate). Each slot is released once."""
         if self._closed:
-            raise ConfigurationError(_CLOSED)
+            refuse(_CLOSED)
         loop = asyncio.get_running_loop()
         slots = self._slots.get(loop)
         if slots is None:
@@ -137,12 +138,12 @@ class Network:
             await anext(slots.janitor)
         return await slots.acquire(again=again)
 
-    def _new_slots(self) -> _SlotPool:
+    def _new_slots(self) -> _Slots:
         given = self._transport
         if given is None:
-            return _SlotPool(self._size, self._connect, shared=False, owned=True)
+            return _Slots(self._size, self._connect, shared=False, owned=True)
         transport = given if isinstance(given, httpx.AsyncBaseTransport) else _made(given)
-        return _SlotPool(self._size, lambda: transport, shared=True, owned=transport is not given)
+        return _Slots(self._size, lambda: transport, shared=True, owned=transport is not given)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -152,7 +153,7 @@ class Network:
 
     async def exchange(
         self, slot: Slot, request: Mapping[str, Any], headers: Mapping[str, str], limit: Timeout
-    ) -> Response | TransportFailure:
+    ) -> Answer | NoAnswer:
         """Send what the generated `get_kwargs` gives, and read the answer, decompressed and up to 64 MiB."""
         exchange = _Exchange()
         slot.broken = True
@@ -171,7 +172,7 @@ class Network:
             return exchange.ended_by(error)
         finally:
             if exchange.half_open is not None:
-                slot.pool.close(exchange.half_open)
+                slot.home.close(exchange.half_open)
             exchange.forget()
         slot.broken = answer.too_large or answer.defect is not None
         return answer

@@ -14,7 +14,7 @@ from .body import MAX_BODY
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class Answer:
     """An HTTP answer, its body as far as it came."""
 
     status: int
@@ -38,7 +38,7 @@ class Response:
     def trace_id(self) -> str | None:
         return self.headers.get("x-brex-trace-id")
 
-    def without(self, secret: str) -> Response:
+    def without(self, secret: str) -> Answer:
         """The same answer, should it echo the secret."""
         return replace(
             self,
@@ -48,7 +48,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class TransportFailure:
+class NoAnswer:
     """No HTTP answer came."""
 
     reason: str
@@ -56,7 +56,7 @@ class TransportFailure:
     """Whether anything of the request may have reached the server."""
     timed_out: bool
 
-    def without(self, secret: str) -> TransportFailure:
+    def without(self, secret: str) -> NoAnswer:
         """The same, should the reason quote an answer that echoes the secret."""
         return replace(self, reason=redact(self.reason, secret))
 

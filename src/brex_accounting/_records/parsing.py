@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
 from brex_accounting._text import printable
-from brex_accounting.models import AccountingRecord, InvalidRecord, Money, RecordPage, ReviewStatus
+from brex_accounting.models import AccountingRecord, InvalidRecord, RecordPage, ReviewStatus
 from brex_accounting_api.models import ExportResultsResponse
-from brex_accounting_api.types import WholeNumber, decode, decoder
+from brex_accounting_api.types import WholeNumber, decode, decode_known, decoder, has_long_fraction, keep_source
 
 T = TypeVar("T")
 
@@ -45,6 +45,15 @@ class _Page(msgspec.Struct):
     """A page whose items are still as they came: one that does not fit must not lose the others."""
 
     items: list[msgspec.Raw]
+    has_next_page: bool
+    total_count: WholeNumber | None = None
+    next_cursor: str | None = None
+
+
+class _KnownPage(msgspec.Struct):
+    """A page on which all fits."""
+
+    items: list[AccountingRecord]
     has_next_page: bool
     total_count: WholeNumber | None = None
     next_cursor: str | None = None
@@ -82,6 +91,9 @@ def read_record(body: bytes) -> AccountingRecord:
 
 def read_lenient_page(body: bytes) -> ReadPage:
     """Read a page, and set the records apart that cannot be understood."""
+    page = _read_at_once(body)
+    if page is not None:
+        return ReadPage(page, [])
     wire = _read_wire_page(body)
     items, invalid = [], []
     for raw in wire.items:
@@ -90,13 +102,31 @@ def read_lenient_page(body: bytes) -> ReadPage:
             items.append(_read_record(source))
         except ValueError as error:
             invalid.append(_invalid(source, error))
-    page = RecordPage(
+    return ReadPage(_page(wire, items), invalid)
+
+
+def _read_at_once(body: bytes) -> RecordPage | None:
+    """Read a page whose records all fit, the usual one, in half the time; None for any other."""
+    if has_long_fraction(body):
+        return None
+    try:
+        _check_text(body)
+        page = decoder(_KnownPage).decode(body)
+        sources = decoder(_Page).decode(body).items
+    except (ValueError, RecursionError):
+        return None
+    for record, source in zip(page.items, sources, strict=True):
+        keep_source(record, bytes(source))
+    return _page(page, page.items)
+
+
+def _page(wire: _Page | _KnownPage, items: list[AccountingRecord]) -> RecordPage:
+    return RecordPage(
         items=items,
         next_cursor=(wire.next_cursor or None) if wire.has_next_page else None,
         has_next_page=wire.has_next_page,
         total_count=wire.total_count,
     )
-    return ReadPage(page, invalid)
 
 
 def read_page(body: bytes) -> ReadPage:
@@ -122,7 +152,7 @@ def read_updated_ids(body: bytes) -> tuple[str, ...]:
 def _read(kind: Callable[..., T], body: bytes) -> T:
     """Read without the unknown properties, four times as fast; what does not fit is read once more, for the reason."""
     try:
-        value: T = decoder(kind).decode(body)
+        value: T = decode_known(kind, body)
     except (ValueError, RecursionError):
         pass
     else:
@@ -135,7 +165,7 @@ def _read_wire_page(body: bytes) -> _Page:
     try:
         return _read(_Page, body)
     except ValueError:
-        apart = split_items(body)
+        apart = set_items_apart(body)
         if apart is None:
             raise
     items, rest = apart
@@ -144,15 +174,16 @@ def _read_wire_page(body: bytes) -> _Page:
 
 def _read_record(body: bytes) -> AccountingRecord:
     """Read a record in one pass; what the model does not know stays in the source until somebody asks for it."""
-    body.decode()  # what the decoder passes over has to be text too
+    _check_text(body)
     record = _read(AccountingRecord, body)
-    for line, name, money in _sums(record):
-        if money is not None and not money.amount.is_finite():
-            place = name if line is None else f"line_items[{line}].{name}"
-            message = f"JSON has no number that is infinite or not a number - at `$.{place}.amount`"
-            raise ValueError(message)
-    record.__dict__["_source"] = body
+    keep_source(record, body)
     return record
+
+
+def _check_text(body: bytes) -> None:
+    """What the decoder passes over has to be text too."""
+    if not body.isascii():
+        body.decode()
 
 
 def _invalid(source: bytes, error: ValueError) -> InvalidRecord:
@@ -161,20 +192,11 @@ def _invalid(source: bytes, error: ValueError) -> InvalidRecord:
     return InvalidRecord(_record_id(source), reason if " - at `" in reason else f"{reason} - at `$`", source)
 
 
-def _sums(record: AccountingRecord) -> Iterator[tuple[int | None, str, Money | None]]:
-    """Return each sum with its place: the number of its line, and its name."""
-    yield None, "amount", record.amount
-    yield None, "original_amount", record.original_amount
-    for n, line in enumerate(record.line_items):
-        yield n, "amount", line.amount
-        yield n, "original_amount", line.original_amount
-
-
 def _read_status(source: bytes) -> RecordStatus | None:
     with suppress(ValueError):
         return _read(RecordStatus, source)
     with suppress(ValueError):
-        return msgspec.convert(_parse_leniently(source), RecordStatus)
+        return msgspec.convert(_loosely(source), RecordStatus)
     return None
 
 
@@ -183,12 +205,12 @@ def _record_id(source: bytes) -> str | None:
         return _read(_Identified, source).id
     except ValueError:
         pass
-    document = _parse_leniently(source)
+    document = _loosely(source)
     found = document.get("id") if isinstance(document, dict) else None
     return found if isinstance(found, str) else None
 
 
-def _parse_leniently(source: bytes) -> object:
+def _loosely(source: bytes) -> object:
     """Read JSON that may hold half a surrogate pair in some text: json takes it, msgspec does not."""
     try:
         return json.loads(source)
@@ -199,7 +221,7 @@ def _parse_leniently(source: bytes) -> object:
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},:"]', re.DOTALL)
 
 
-def split_items(page: bytes) -> tuple[list[bytes], bytes] | None:
+def set_items_apart(page: bytes) -> tuple[list[bytes], bytes] | None:
     """Return the items, and the page without them; None where it has no `items` that begin and end."""
     items: list[bytes] = []
     depth = began = start = 0

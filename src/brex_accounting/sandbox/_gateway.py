@@ -1,7 +1,8 @@
 """What stands before the state machine: routes, tokens, the rate limit, the Idempotency-Key."""
 
+import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -9,12 +10,18 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
-from ._accounts import Accounts
 from ._grants import Caller
 from ._platform import IdempotencyLedger, SlidingWindow
 from ._requests import InvalidRequestError, parse_create, parse_query, parse_results, parse_single_entry
-from ._scopes import INTEGRATION_WRITE, RECORD_READ, RECORD_WRITE
+from ._state import State
 from ._wire import Reply, error, gateway_error
+
+INTEGRATION_WRITE: Final = "accounting.integration.write"
+RECORD_READ: Final = "accounting.record.read"
+RECORD_WRITE: Final = "accounting.record.write"
+ALL_SCOPES: Final = frozenset(
+    {"accounting.integration.read", INTEGRATION_WRITE, RECORD_READ, RECORD_WRITE},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +100,16 @@ class Gateway:
 
     def __init__(
         self,
-        accounts: Accounts,
+        state: State,
         *,
+        tokens: Mapping[str, frozenset[str]],
         issued: Callable[[str], Caller | None],
         window: SlidingWindow | None,
         send_retry_after: bool,
         honor_idempotency_keys: bool,
     ) -> None:
-        self._accounts = accounts
+        self._state = state
+        self._tokens = tokens
         self._issued = issued
         self._window = window
         self._send_retry_after = send_retry_after
@@ -130,7 +139,7 @@ class Gateway:
         """Yield what answers this call; its Idempotency-Key is in progress until the context ends."""
 
         def perform() -> Reply:
-            return self._perform(route, call, caller)
+            return self._perform(route, call)
 
         if self._ledger is None or not call.idempotency_key or call.method != "POST":
             return nullcontext(perform)
@@ -143,26 +152,29 @@ class Gateway:
         if scheme.lower() != "bearer":
             return None
         credentials = presented.strip()
-        return self._accounts.caller(credentials) or self._issued(credentials)
+        found = self._issued(credentials)
+        for token, scopes in self._tokens.items():
+            if hmac.compare_digest(token.encode(), credentials.encode()):
+                found = Caller(token, scopes)
+        return found
 
-    def _perform(self, route: Route, call: Call, caller: Caller) -> Reply:
+    def _perform(self, route: Route, call: Call) -> Reply:
         try:
-            return self._dispatch(route, call, caller)
+            return self._dispatch(route, call)
         except InvalidRequestError as refusal:
             return error(route.operation.malformed, "INVALID_REQUEST", f"{refusal}.")
 
-    def _dispatch(self, route: Route, call: Call, caller: Caller) -> Reply:
-        state = self._accounts.of(caller.account).state
+    def _dispatch(self, route: Route, call: Call) -> Reply:
         match route.operation.id:
             case "createIntegration":
-                return state.create(*parse_create(call.content_type, call.body))
+                return self._state.create(*parse_create(call.content_type, call.body))
             case "disconnectIntegration":
-                return state.disconnect(route.resource_id)
+                return self._state.disconnect(route.resource_id)
             case "reactivateIntegration":
-                return state.reactivate(route.resource_id)
+                return self._state.reactivate(route.resource_id)
             case "getAccountingRecord":
-                return state.get(route.resource_id, single_entry=parse_single_entry(call.query))
+                return self._state.get(route.resource_id, single_entry=parse_single_entry(call.query))
             case "queryAccountingRecords":
-                return state.query(parse_query(call.query))
+                return self._state.query(parse_query(call.query))
             case _:
-                return state.report(parse_results(call.content_type, call.body))
+                return self._state.report(parse_results(call.content_type, call.body))

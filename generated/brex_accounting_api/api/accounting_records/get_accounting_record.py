@@ -7,7 +7,12 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.accounting_error_response import AccountingErrorResponse
 from ...models.accounting_record_detailed import AccountingRecordDetailed
-from ...types import UNSET, Response, Unset, read_answer
+from ...types import (
+    UNSET,
+    Response,
+    Unset,
+    read_answer,
+)
 
 
 def get_kwargs(
@@ -38,22 +43,28 @@ def _parse_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
 ) -> AccountingErrorResponse | AccountingRecordDetailed | None:
     if response.status_code == 200:
-        return cast(AccountingRecordDetailed, read_answer(AccountingRecordDetailed, response))
+        response_200 = cast(AccountingRecordDetailed, read_answer(AccountingRecordDetailed, response))
+        return response_200
 
     if response.status_code == 400:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_400 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_400
 
     if response.status_code == 401:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_401 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_401
 
     if response.status_code == 403:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_403 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_403
 
     if response.status_code == 404:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_404 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_404
 
     if response.status_code == 500:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_500 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_500
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)

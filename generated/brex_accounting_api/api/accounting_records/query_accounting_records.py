@@ -13,7 +13,12 @@ from ...models.query_accounting_records_review_status import (
 from ...models.query_accounting_records_source_type import (
     QueryAccountingRecordsSourceType,
 )
-from ...types import UNSET, Response, Unset, read_answer
+from ...types import (
+    UNSET,
+    Response,
+    Unset,
+    read_answer,
+)
 
 
 def get_kwargs(
@@ -74,19 +79,24 @@ def _parse_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
 ) -> AccountingErrorResponse | AccountingRecordsResponse | None:
     if response.status_code == 200:
-        return cast(AccountingRecordsResponse, read_answer(AccountingRecordsResponse, response))
+        response_200 = cast(AccountingRecordsResponse, read_answer(AccountingRecordsResponse, response))
+        return response_200
 
     if response.status_code == 400:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_400 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_400
 
     if response.status_code == 401:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_401 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_401
 
     if response.status_code == 403:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_403 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_403
 
     if response.status_code == 500:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_500 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_500
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)

@@ -7,7 +7,11 @@ from ...client import AuthenticatedClient, Client
 from ...models.accounting_error_response import AccountingErrorResponse
 from ...models.export_results_response import ExportResultsResponse
 from ...models.report_export_results_request import ReportExportResultsRequest
-from ...types import Response, encode, read_answer
+from ...types import (
+    Response,
+    encode,
+    read_answer,
+)
 
 
 def get_kwargs(
@@ -23,6 +27,7 @@ def get_kwargs(
     }
 
     _kwargs["content"] = encode(body)
+
     headers["Content-Type"] = "application/json"
 
     _kwargs["headers"] = headers
@@ -33,16 +38,20 @@ def _parse_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
 ) -> AccountingErrorResponse | ExportResultsResponse | None:
     if response.status_code == 200:
-        return cast(ExportResultsResponse, read_answer(ExportResultsResponse, response))
+        response_200 = cast(ExportResultsResponse, read_answer(ExportResultsResponse, response))
+        return response_200
 
     if response.status_code == 404:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_404 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_404
 
     if response.status_code == 422:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_422 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_422
 
     if response.status_code == 500:
-        return cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        response_500 = cast(AccountingErrorResponse, read_answer(AccountingErrorResponse, response))
+        return response_500
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)

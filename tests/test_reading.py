@@ -24,9 +24,7 @@ from brex_accounting._records.parsing import (
 )
 from tests.support.records import RECORD, Path, at, changed, fields, page, record, shown, write
 
-AMOUNTS: list[Path] = [
-    path for path, _ in fields() if path[-2:] in {("amount", "amount"), ("original_amount", "amount")}
-]
+AMOUNTS: list[Path] = [path for path, _ in fields() if len(path) > 1 and path[-1] == "amount" and path[-2] != 0]
 TIMES: list[Path] = [("erp_posting_date",), ("updated_at",), ("posted_at",), ("due_at",)]
 FIELDS = [pytest.param(path, required, id=shown(path)) for path, required in fields()]
 
@@ -100,7 +98,7 @@ def test_any_decimal_goes_there_and_back(amount: Decimal) -> None:
 @pytest.mark.parametrize("path", AMOUNTS, ids=shown)
 @pytest.mark.parametrize("word", ["NaN", "-nan", "sNaN", "Infinity", "-inf"])
 def test_what_is_no_number_names_its_place(path: Path, word: str) -> None:
-    assert f"infinite or not a number - at `{shown(path)}`" in reason(changed(path, word))
+    assert f"infinite or not a number: `amount` - at `{shown(path[:-1])}`" in reason(changed(path, word))
 
 
 @pytest.mark.parametrize("path", AMOUNTS, ids=shown)
@@ -139,6 +137,11 @@ def test_times_have_their_offset(path: Path) -> None:
         ("2025-04-24T16:13:49.959513Z", datetime(2025, 4, 24, 16, 13, 49, 959513, UTC), 0),
         ("2025-04-24T16:13:49+05:30", datetime(2025, 4, 24, 10, 43, 49, 0, UTC), 330),
         ("2025-04-24t16:13:49-00:00", datetime(2025, 4, 24, 16, 13, 49, 0, UTC), 0),
+        ("2026-06-11T00:00Z", datetime(2026, 6, 11, tzinfo=UTC), 0),
+        ("2026-06-11t01:30+01:30", datetime(2026, 6, 11, tzinfo=UTC), 90),
+        ("2026-06-11T23:59:59.9999999Z", datetime(2026, 6, 11, 23, 59, 59, 999999, UTC), 0),
+        ("2026-06-11T23:59:59.1234567890-00:00", datetime(2026, 6, 11, 23, 59, 59, 123456, UTC), 0),
+        ("2026-06-11T23:59:59.12345649Z", datetime(2026, 6, 11, 23, 59, 59, 123456, UTC), 0),
     ]:
         found = cast("datetime", at(read(changed(path, text)), path))
         assert (found, found.utcoffset()) == (moment, timedelta(minutes=offset))
@@ -150,10 +153,38 @@ def test_times_have_their_offset(path: Path) -> None:
     [
         *("2025-04-24T16:13:49", "2025-04-24", "20250424", 20250424, "1745510400", 1745510400, 1.5, 0, "", "null"),
         *("yesterday", "2025-02-30T00:00:00Z", "2025-04-24T25:00:00Z", True, [], {}),
+        *(
+            "2025-04-24T16:13",
+            "2025-04-24T16:60Z",
+            "2025-04-24T16Z",
+            "2025-04-24T16:13:49+01:75",
+            "2025-04-24T16:13.5Z",
+        ),
     ],
 )
 def test_what_is_no_moment_is_refused(path: Path, wrong: object) -> None:
     assert f" - at `{shown(path)}`" in reason(changed(path, wrong))
+
+
+def test_text_that_looks_like_a_time_stays_as_it_is() -> None:
+    text = "2026-06-11T23:59:59.9999999Z"
+    for memo in (text, "2026-06-11T00:00Z"):
+        found = read(record(posted_at=text, memo=memo, new=memo))
+        assert (found.posted_at.microsecond, found.memo, found.unknown_fields) == (999999, memo, {"new": memo})
+        assert memo.encode() in found.to_json()
+
+
+def test_odd_times_on_a_page() -> None:
+    body = page(
+        record("accr_0"),
+        record("accr_1", posted_at="2026-06-11T23:59:59.9999999Z"),
+        record("accr_2", due_at="2026-06-11T00:00Z"),
+    )
+    found = read_page(body).page.items
+    assert [each.id for each in found] == ["accr_0", "accr_1", "accr_2"]
+    assert found[1].posted_at == datetime(2026, 6, 11, 23, 59, 59, 999999, UTC)
+    assert found[2].due_at == datetime(2026, 6, 11, tzinfo=UTC)
+    assert found[0] == read(record("accr_0"))
 
 
 def test_names_keep_their_spaces() -> None:

@@ -9,7 +9,7 @@ from typing import IO, Self
 
 import msgspec
 
-from .exit_codes import Code, stop
+from .endings import Code, stop
 
 try:
     import fcntl
