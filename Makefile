@@ -1,5 +1,5 @@
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PIP = .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
+# make PYTHON=/path/to/python3 chooses the interpreter.
+export PYTHON
 BIN = .venv/bin
 
 .PHONY: help demo test lint types unit regen check-generated update-description bench soak lock screenshot format clean
@@ -70,21 +70,7 @@ lock:
 clean:
 	rm -rf .venv .venv-generator build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/bin/python:
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: install it, or say where it is with make PYTHON=/path/to/python3"; exit 1; }
-	@echo "Making .venv with $(PYTHON)"
-	@$(PYTHON) -m venv .venv
+.venv/made-for-demo .venv/made-for-tests: FORCE
+	@scripts/venv.sh $(@:.venv/made-for-%=%)
 
-# The files name all there is to install. Given leave to look further, pip before 23.3 takes a newer release for an extra
-# (coverage[toml]) than the one that is pinned, and stops.
-.venv/made-for-demo: requirements/demo.txt pyproject.toml | .venv/bin/python
-	@echo "Installing what the demo needs"
-	@$(PIP) --no-deps --require-hashes -r requirements/demo.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
-	@touch $@
-
-.venv/made-for-tests: requirements/dev.txt .venv/made-for-demo
-	@echo "Installing what the tests need"
-	@$(PIP) --no-deps --require-hashes -r requirements/dev.txt
-	@touch $@
+FORCE:

@@ -3,9 +3,8 @@
 unset PYTHONPATH PYTHONHOME PYTHONWARNINGS
 export PYTHONSAFEPATH=1 PYTHONUTF8=1 LC_ALL=C.UTF-8
 
-python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
-  || fail "Python 3.11 or newer is needed, and ${python:-python3} is not it."
+. scripts/make_venv.sh
+find_python
 
 # One run at a time: a second one waits here, and the lock ends with the process.
 # A run inside a run has its lock.
@@ -17,9 +16,8 @@ stamp=$environment/made-from.txt
 if ! cmp -s requirements/generator.txt "$stamp" || ! "$environment/bin/python" -c '' 2> /dev/null; then
   echo "$program: making the generator's environment ($environment)"
   rm -rf "$environment"
-  { "$python" -m venv "$environment" \
-    && "$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/generator.txt; } \
-    || { rm -rf "$environment"; fail "the generator's environment could not be made: is a package index reachable?"; }
+  make_venv "$environment"
+  (install_pinned "$environment" requirements/generator.txt) || { rm -rf "$environment"; exit 1; }
   cp requirements/generator.txt "$stamp"
 fi
 PATH=$environment/bin:$PATH

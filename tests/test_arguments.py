@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brex_accounting import BrexAccounting, ConfigurationError, Outcome, RateLimit, RetryPolicy
-from brex_accounting._arguments import check_count, check_flag, check_moment
+from brex_accounting._arguments import check_count, check_datetime, check_flag
 
 Call = Callable[[BrexAccounting, Any], Awaitable[object]]
 Requests = list[httpx.Request]
@@ -374,18 +374,18 @@ def refused_value(check: Callable[[], object]) -> str:
 
 def test_moments() -> None:
     zone = timezone(timedelta(hours=2, seconds=7))
-    assert check_moment(datetime(2025, 1, 1, 2, 0, 7, tzinfo=zone), "since") == datetime(2025, 1, 1, tzinfo=UTC)
-    assert check_moment("2025-01-01T02:00:00+02:00", "since").utcoffset() == timedelta()
-    assert "since has no UTC offset" in refused_value(lambda: check_moment("2025-01-01", "since"))
-    assert "since is outside the years" in refused_value(lambda: check_moment("0001-01-01T00:00:00+01:00", "since"))
-    assert "since has a tzinfo" in refused_value(lambda: check_moment(datetime(2025, 1, 1, tzinfo=tzinfo()), "since"))
-    assert "since must be a datetime" in refused_value(lambda: check_moment(None, "since"))
+    assert check_datetime(datetime(2025, 1, 1, 2, 0, 7, tzinfo=zone), "since") == datetime(2025, 1, 1, tzinfo=UTC)
+    assert check_datetime("2025-01-01T02:00:00+02:00", "since").utcoffset() == timedelta()
+    assert "since has no UTC offset" in refused_value(lambda: check_datetime("2025-01-01", "since"))
+    assert "since is outside the years" in refused_value(lambda: check_datetime("0001-01-01T00:00:00+01:00", "since"))
+    assert "since has a tzinfo" in refused_value(lambda: check_datetime(datetime(2025, 1, 1, tzinfo=tzinfo()), "since"))
+    assert "since must be a datetime" in refused_value(lambda: check_datetime(None, "since"))
 
 
 @given(st.text() | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{2,15}(Z|[+-][0-9:.]{2,8})", fullmatch=True))
 def test_any_text_is_a_moment_or_is_refused(text: str) -> None:
     try:
-        moment = check_moment(text, "since")
+        moment = check_datetime(text, "since")
     except ConfigurationError as error:
         assert error.__context__ is None  # noqa: PT017
     else:

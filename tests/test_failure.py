@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from brex_accounting import Outcome, errors
-from brex_accounting._engine.classify import Operation, Verdict, judge
+from brex_accounting._engine.classify import AttemptOutcome, Operation, classify
 from brex_accounting._engine.failure import make_error
-from brex_accounting._http.response import Answer, NoAnswer
+from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting.integrations import read_integration
 from tests.support.calls import DETAILS
 
@@ -18,8 +18,8 @@ WRITE = Operation("createIntegration", read_integration)
 READ = Operation("getThing", read_integration, safe=True)
 
 
-def made(verdict: Verdict[Any], *, doubt: bool, operation: Operation[Any] = WRITE) -> errors.BrexError:
-    return make_error(operation, verdict, attempts=3, key=None if operation.safe else "my key", doubt=doubt)
+def made(result: AttemptOutcome[Any], *, doubt: bool, operation: Operation[Any] = WRITE) -> errors.BrexError:
+    return make_error(operation, result, attempts=3, key=None if operation.safe else "my key", doubt=doubt)
 
 
 def classes(root: type[errors.APIError]) -> Iterator[type[errors.APIError]]:
@@ -45,8 +45,10 @@ AGAIN = {
 @pytest.mark.parametrize("kind", CLASSES)
 def test_what_an_error_carries_and_tells(kind: type[errors.BrexError], operation: Operation[Any], doubt: bool) -> None:
     ends_in_doubt = kind in {errors.APIError, errors.ServerError, errors.InvalidResponseError}
-    verdict: Verdict[Any] = Verdict(error=kind, text="it went wrong.", doubt=ends_in_doubt, trace_id="trace-1")
-    error = made(verdict, doubt=doubt or ends_in_doubt, operation=operation)
+    result: AttemptOutcome[Any] = AttemptOutcome(
+        error=kind, text="it went wrong.", doubt=ends_in_doubt, trace_id="trace-1"
+    )
+    error = made(result, doubt=doubt or ends_in_doubt, operation=operation)
     unknown = (doubt or ends_in_doubt) and not operation.safe
     assert type(error) is kind
     assert error.outcome is (Outcome.UNKNOWN if unknown else Outcome.NOT_APPLIED)
@@ -68,22 +70,22 @@ def test_what_an_error_carries_and_tells(kind: type[errors.BrexError], operation
 
 def test_a_conflict_names_what_to_disconnect() -> None:
     body = b'{"error_code": "ACTIVE_INTEGRATION_EXISTS", "details": {"existing_integration_id": "int_9\\u001b[31m"}}'
-    verdict = judge(WRITE, Answer(409, {}, body), doubt=False, now=0.0)
-    error = made(verdict, doubt=False)
+    result = classify(WRITE, Response(409, {}, body), doubt=False, now=0.0)
+    error = made(result, doubt=False)
     assert isinstance(error, errors.IntegrationExistsError)
     assert "disconnect int_9 [31m first, or use ensure(..., replace=True)" in str(error)
     assert error.existing_integration_id == "int_9\x1b[31m"
-    verdict = judge(WRITE, Answer(409, {}, body.replace(b"existing", b"other")), doubt=False, now=0.0)
-    assert "disconnect the active integration first" in str(made(verdict, doubt=False))
+    result = classify(WRITE, Response(409, {}, body.replace(b"existing", b"other")), doubt=False, now=0.0)
+    assert "disconnect the active integration first" in str(made(result, doubt=False))
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\x1b]0;owned\x07", "\u202egnp.exe", "\x00", "x" * 100_000, "{0}{name}"])
 def test_whatever_the_server_says_the_text_is_one_printable_line(text: str) -> None:
     said = {"error_code": text, "message": text, "details": DETAILS | {"existing_integration_id": text}}
     for code in (text, "ACTIVE_INTEGRATION_EXISTS"):
-        body = Answer(409, {"x-brex-trace-id": text, "content-type": text}, _json(said | {"error_code": code}))
-        for came in (body, NoAnswer(text, sent=True, timed_out=False)):
-            error = made(judge(WRITE, came, doubt=True, now=0.0), doubt=True)
+        body = Response(409, {"x-brex-trace-id": text, "content-type": text}, _json(said | {"error_code": code}))
+        for came in (body, TransportFailure(text, sent=True, timed_out=False)):
+            error = made(classify(WRITE, came, doubt=True, now=0.0), doubt=True)
             assert str(error).isprintable()
             assert len(str(error)) < 2000
 
@@ -105,7 +107,7 @@ def test_an_error_that_was_made_elsewhere_is_copied_and_told_of_the_call(
 ) -> None:
     failure = GrantError("the grant is dead", hint="consent again")
     failure.__cause__ = ValueError("canary")
-    error = made(Verdict(error=GrantError, failure=failure), doubt=doubt, operation=operation)
+    error = made(AttemptOutcome(error=GrantError, failure=failure), doubt=doubt, operation=operation)
     assert isinstance(error, GrantError)
     assert error is not failure
     assert (str(error), error.hint, error.attempts) == ("the grant is dead", "consent again", 3)
@@ -116,6 +118,6 @@ def test_an_error_that_was_made_elsewhere_is_copied_and_told_of_the_call(
 
 def test_a_mistake_of_the_callers_is_raised_as_it_is_without_its_frames() -> None:
     failure = errors.ConfigurationError("The client is closed: make a new one.")
-    error = made(Verdict(error=errors.ConfigurationError, failure=failure), doubt=False)
+    error = made(AttemptOutcome(error=errors.ConfigurationError, failure=failure), doubt=False)
     assert (type(error), str(error), vars(error)) == (type(failure), str(failure), vars(failure))
     assert error is not failure

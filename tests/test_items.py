@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brex_accounting._records.parsing import set_items_apart
+from brex_accounting._records.parsing import split_items
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -30,7 +30,7 @@ values = st.recursive(
 )
 def test_any_page(items: list[Any], before: Any, after: Any, spaces: Any, *, ascii_only: bool) -> None:
     page = {**before, "items": items} | {name: value for name, value in after.items() if name not in before}
-    apart = set_items_apart(json.dumps(page, indent=spaces, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
+    apart = split_items(json.dumps(page, indent=spaces, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
     assert apart is not None
     assert [json.loads(item) for item in apart[0]] == items
     assert json.loads(apart[1]) == page | {"items": []}
@@ -38,7 +38,7 @@ def test_any_page(items: list[Any], before: Any, after: Any, spaces: Any, *, asc
 
 @given(st.binary() | st.text(alphabet='{}[],:"\\items ').map(str.encode))
 def test_any_bytes(content: bytes) -> None:
-    apart = set_items_apart(content)
+    apart = split_items(content)
     if apart is not None:
         items, rest = apart
         assert all(items)
@@ -65,7 +65,7 @@ def test_any_bytes(content: bytes) -> None:
     ],
 )
 def test_no_page(content: bytes) -> None:
-    assert set_items_apart(content) is None
+    assert split_items(content) is None
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_no_page(content: bytes) -> None:
     ids=["cut emoji", "key", "escape", "control", "no UTF-8", "deep", "quotes"],
 )
 def test_what_a_decoder_gives_up_on(item: bytes) -> None:
-    assert set_items_apart(b'{"n": 1, "items": [%s ,{}, %s],"m":[]}' % (item, item)) == (
+    assert split_items(b'{"n": 1, "items": [%s ,{}, %s],"m":[]}' % (item, item)) == (
         [item, b"{}", item],
         b'{"n": 1, "items": [],"m":[]}',
     )
 
 
 def test_the_first_items_count() -> None:
-    assert set_items_apart(b'{"items":[1],"items":[2]}') == ([b"1"], b'{"items":[],"items":[2]}')
+    assert split_items(b'{"items":[1],"items":[2]}') == ([b"1"], b'{"items":[],"items":[2]}')

@@ -344,7 +344,7 @@ def test_no_model_has_room_for_anything_else() -> None:
 
 def test_a_real_answer() -> None:
     """It holds more than the description does; nothing of that is unknown to the models."""
-    source = (Path(__file__).parent / "data" / "record-as-sent.json").read_bytes()
+    source = (Path(__file__).parent / "data" / "record-beyond-description.json").read_bytes()
     one = read_record(source)
     assert (one.status, one.review_status, one.vendor and one.vendor.contact_name) == ("SUBMITTED", "PREPARE", None)
     assert one.billing_amount == one.amount == Money(amount=Decimal("27.9"), currency="EUR")

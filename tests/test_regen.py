@@ -622,7 +622,7 @@ def test_an_environment_that_does_not_fit_is_made_anew(project: Project, python:
 
 
 def test_says_which_python_is_needed(project: Project) -> None:
-    assert "Python 3.11 or newer is needed, and /bin/false is not it" in complaint(project.run(PYTHON="/bin/false"))
+    assert "Python 3.11 or newer is needed, and /bin/false is not" in complaint(project.run(PYTHON="/bin/false"))
 
 
 # check_generated.sh

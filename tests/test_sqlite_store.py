@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import pickle
 import sqlite3
@@ -22,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from brex_accounting import ConfigurationError
+from brex_accounting import ConfigurationError, _files
 from brex_accounting._auth import sqlite_store as module
 from brex_accounting._auth.sqlite_store import SQLiteTokenStore
 from brex_accounting._auth.tokens import StoredToken, Token, encode
@@ -405,14 +404,9 @@ async def test_names_that_an_address_would_misread(tmp_path: Path) -> None:
 
 
 def test_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    specification = importlib.util.spec_from_file_location("brex_accounting._auth._on_windows", module.__file__)
-    assert specification is not None
-    assert specification.loader is not None
-    there = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(there)
-    with pytest.raises(ConfigurationError, match="does not work on Windows"):
-        there.SQLiteTokenStore("tokens.db")
+    monkeypatch.setattr(_files, "fcntl", None)
+    with pytest.raises(ConfigurationError, match="A token store in SQLite does not work on Windows"):
+        SQLiteTokenStore("tokens.db")
 
 
 # -- what is in the file --
@@ -558,7 +552,7 @@ async def test_whoever_waits_for_the_lock_holds_no_file(store: SQLiteTokenStore)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert open_files() == before - 1
-    assert not module._LockFile.opened
+    assert not _files.LockFile.opened
 
 
 async def test_a_lock_file_that_is_removed_meanwhile(
@@ -580,7 +574,7 @@ async def test_a_lock_file_that_is_removed_meanwhile(
 
     monkeypatch.setattr(os, "open", remove)
     async with store.lock(KEY):
-        [lock] = module._LockFile.opened
+        [lock] = _files.LockFile.opened
         [file] = tmp_path.iterdir()
         assert os.path.samestat(os.fstat(lock._descriptor), file.stat())
     assert next(removals, None) is None
@@ -596,8 +590,8 @@ def test_what_is_stored_is_readable_json(store: SQLiteTokenStore, path: Path) ->
 async def test_a_fork_closes_the_lock_files_of_the_parent_in_the_child(store: SQLiteTokenStore) -> None:
     before = open_files()
     async with store.lock(KEY):
-        module._LockFile.forget()  # what the child does
+        _files.LockFile.forget()  # what the child does
         assert open_files() == before
         async with asyncio.timeout(5), store.lock(KEY):
             pass
-    assert not module._LockFile.opened
+    assert not _files.LockFile.opened

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brex_accounting._auth.token_endpoint import LONGEST_LIFE, Reply, TokenReply, read_token_reply, token_request
 from brex_accounting._auth.tokens import Token
-from brex_accounting._http.response import Answer, NoAnswer
+from brex_accounting._http.response import Response, TransportFailure
 
 NOW = 1_800_000_000.0
 BEFORE = Token("old access", "old refresh", None, "old scope")
@@ -23,7 +23,7 @@ GOOD = {"access_token": "new", "refresh_token": "newer", "expires_in": 3600, "to
 
 def read(status: int, body: object = None, defect: str | None = None, **headers: str) -> TokenReply:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return read_token_reply(Answer(status, headers, raw, defect), BEFORE, now=NOW)
+    return read_token_reply(Response(status, headers, raw, defect), BEFORE, now=NOW)
 
 
 def test_a_grant() -> None:
@@ -87,9 +87,9 @@ def test_lifetimes(expires_in: object, lifetime: float) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "reply"),
     [
-        *((status, {"error": "invalid_grant"}, Reply.DEAD) for status in (400, 401, 403)),
+        *((status, {"error": "invalid_grant"}, Reply.INVALID_GRANT) for status in (400, 401, 403)),
         *((status, {"error": "invalid_grant"}, Reply.REFUSED) for status in (200, 302)),
-        *((status, {"error": "invalid_grant"}, Reply.LATER) for status in (429, 500, 503, 520)),
+        *((status, {"error": "invalid_grant"}, Reply.RETRYABLE) for status in (429, 500, 503, 520)),
         *((status, GOOD, Reply.REFUSED) for status in (201, 204, 301, 307, 400, 404)),
         *(
             (200, body, Reply.REFUSED)
@@ -99,7 +99,7 @@ def test_lifetimes(expires_in: object, lifetime: float) -> None:
         *((200, GOOD | {"access_token": token}, Reply.REFUSED) for token in (None, "", 7, "a b", "a\n", "\u00e9")),
         (200, GOOD | {"token_type": "mac"}, Reply.REFUSED),
         *((status, {"error": error}, Reply.REFUSED) for status in (400, 401) for error in ("invalid_client", "", None)),
-        (408, GOOD, Reply.LOST),
+        (408, GOOD, Reply.UNKNOWN),
     ],
 )
 def test_what_an_answer_means(status: int, body: object, reply: Reply) -> None:
@@ -110,13 +110,13 @@ def test_what_an_answer_means(status: int, body: object, reply: Reply) -> None:
 
 
 def test_a_cut_answer_is_lost_and_a_cut_refusal_is_none_of_the_grant() -> None:
-    assert read(200, GOOD, "its body was cut short").reply is Reply.LOST
+    assert read(200, GOOD, "its body was cut short").reply is Reply.UNKNOWN
     assert read(400, b'{"error": "invalid_gr', "its body was cut short").reply is Reply.REFUSED
 
 
 def test_no_answer() -> None:
-    for sent, reply in ((True, Reply.LOST), (False, Reply.LATER)):
-        came = NoAnswer("because", sent=sent, timed_out=False)
+    for sent, reply in ((True, Reply.UNKNOWN), (False, Reply.RETRYABLE)):
+        came = TransportFailure("because", sent=sent, timed_out=False)
         assert read_token_reply(came, BEFORE, now=NOW) == TokenReply(reply, "because")
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 import uuid
 from datetime import UTC, datetime
-from typing import NoReturn, TypeGuard
+from typing import TypeGuard
 
 from .errors import ConfigurationError
 
@@ -17,17 +17,13 @@ LONGEST_ID = 2000
 """Bytes, in UTF-8: quoted, that is at most 6,000 characters of a URL."""
 
 
-def refuse(text: str) -> NoReturn:
-    raise ConfigurationError(text)
-
-
 def check_text(value: object, name: str, *, may_be_empty: bool = False) -> str:
     if not isinstance(value, str):
-        refuse(f"{name} must be a string, not {type(value).__name__}.")
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}.")
     if not value.strip() and not may_be_empty:
-        refuse(f"{name} is empty: pass a value.")
+        raise ConfigurationError(f"{name} is empty: pass a value.")
     if SURROGATE.search(value):
-        refuse(f"{name} holds a character that is not Unicode text (a lone surrogate).")
+        raise ConfigurationError(f"{name} holds a character that is not Unicode text (a lone surrogate).")
     return str.__str__(value)  # of an enum's member: its value
 
 
@@ -35,9 +31,11 @@ def check_id(value: object, name: str) -> str:
     """Check an id that becomes a segment of the path: "." and ".." survive quoting and would lead to another path."""
     text = check_text(value, name)
     if text in {".", ".."}:
-        refuse(f"{name} is {text!r}, which is no id: pass the id that Brex gave.")
+        raise ConfigurationError(f"{name} is {text!r}, which is no id: pass the id that Brex gave.")
     if len(text.encode()) > LONGEST_ID:
-        refuse(f"{name} is longer than {LONGEST_ID} bytes, which no id is: pass the id that Brex gave.")
+        raise ConfigurationError(
+            f"{name} is longer than {LONGEST_ID} bytes, which no id is: pass the id that Brex gave."
+        )
     return text
 
 
@@ -55,21 +53,21 @@ def check_idempotency_key(value: object) -> str:
     if value is None:
         return str(uuid.uuid4())
     if not isinstance(value, str) or not PRINTABLE_ASCII.fullmatch(value):
-        refuse("idempotency_key must be a string of 1 to 255 printable ASCII characters.")
+        raise ConfigurationError("idempotency_key must be a string of 1 to 255 printable ASCII characters.")
     if value != value.strip():
-        refuse("idempotency_key must not begin or end with a space: HTTP would drop it.")
+        raise ConfigurationError("idempotency_key must not begin or end with a space: HTTP would drop it.")
     return str.__str__(value)
 
 
 def check_positive(value: object, name: str) -> float:
     if not _is_number(value) or value <= 0:
-        refuse(f"{name} must be a positive, finite number.")
+        raise ConfigurationError(f"{name} must be a positive, finite number.")
     return float(value)
 
 
 def check_not_negative(value: object, name: str) -> float:
     if not _is_number(value) or value < 0:
-        refuse(f"{name} must be a finite number, 0 or more.")
+        raise ConfigurationError(f"{name} must be a finite number, 0 or more.")
     return float(value)
 
 
@@ -79,17 +77,19 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def check_count(value: object, name: str, *, most: int | None = None) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
-        refuse(f"{name} must be a whole number " + ("of at least 1." if most is None else f"from 1 to {most:,}."))
+        raise ConfigurationError(
+            f"{name} must be a whole number " + ("of at least 1." if most is None else f"from 1 to {most:,}.")
+        )
     return int(value)
 
 
 def check_flag(value: object, name: str) -> bool:
     if not isinstance(value, bool):
-        refuse(f"{name} must be True or False.")
+        raise ConfigurationError(f"{name} must be True or False.")
     return value
 
 
-def check_moment(value: object, name: str) -> datetime:
+def check_datetime(value: object, name: str) -> datetime:
     """Check a moment in time: an aware datetime, or ISO 8601 with an offset. Returns it in UTC."""
     moment = value
     if isinstance(value, str):
@@ -98,7 +98,7 @@ def check_moment(value: object, name: str) -> datetime:
         except ValueError:
             moment = None
     if not isinstance(moment, datetime):
-        refuse(f"{name} must be a datetime, or ISO 8601 text such as 2025-11-01T00:00:00Z.")
+        raise ConfigurationError(f"{name} must be a datetime, or ISO 8601 text such as 2025-11-01T00:00:00Z.")
     try:
         if moment.utcoffset() is not None:
             return moment.astimezone(UTC)
@@ -107,11 +107,13 @@ def check_moment(value: object, name: str) -> datetime:
         wrong = "is outside the years 1 to 9999 in UTC"
     except (ValueError, TypeError, NotImplementedError):
         wrong = "has a tzinfo that tells no offset"
-    return refuse(f"{name} {wrong}.")
+    raise ConfigurationError(f"{name} {wrong}.")
 
 
 def check_token(value: object, name: str) -> str:
     """Check a bearer token without ever showing it."""
     if not isinstance(value, str) or not VISIBLE_ASCII.fullmatch(value):
-        refuse(f"{name} must be a string of visible ASCII characters: no spaces, no line breaks, not empty.")
+        raise ConfigurationError(
+            f"{name} must be a string of visible ASCII characters: no spaces, no line breaks, not empty."
+        )
     return str.__str__(value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ._arguments import check_token, refuse
+from ._arguments import check_token
 from ._auth.oauth2 import OAuth2
 from ._engine.call import Authorizer
+from .errors import ConfigurationError
 
 
 class UserToken:
@@ -49,9 +50,9 @@ def from_environment() -> Authorizer:
     values = {name: value for name in (*_GRANT, "BREX_REFRESH_TOKEN") if (value := os.environ.get(name))}
     missing = [name for name in _GRANT if name not in values]
     if not values:
-        refuse(f"There is no token: pass auth, or set BREX_TOKEN, or {', '.join(_GRANT)}.")
+        raise ConfigurationError(f"There is no token: pass auth, or set BREX_TOKEN, or {', '.join(_GRANT)}.")
     if missing:
-        refuse(
+        raise ConfigurationError(
             f"The environment is set only in part: {', '.join(missing)} {'is' if missing[1:] == [] else 'are'} missing."
         )
     from ._auth.sqlite_store import SQLiteTokenStore  # noqa: PLC0415 - sqlite3, which most programs do not need

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 
 import httpx
 
-from ._arguments import check_count, refuse
+from ._arguments import check_count
 from ._auth.oauth2 import OAuth2
 from ._clock import Clock
 from ._engine.call import Attempt, Authorizer, Engine, Shared
@@ -19,6 +19,7 @@ from ._http.exchange import Timeout
 from ._http.network import Network, Transport
 from ._retry import RetryPolicy, RetryQuota
 from .auth import UserToken, from_environment
+from .errors import ConfigurationError
 from .integrations import Integrations
 from .records import Records
 
@@ -78,9 +79,9 @@ class BrexAccounting:
         on_attempt: Callable[[Attempt], None] | None = None,
     ) -> None:
         if rate_limit is not None and not isinstance(rate_limit, RateLimit):
-            refuse("rate_limit must be a RateLimit or None.")
+            raise ConfigurationError("rate_limit must be a RateLimit or None.")
         if on_attempt is not None and (not callable(on_attempt) or inspect.iscoroutinefunction(on_attempt)):
-            refuse("on_attempt must be an ordinary function, for it is not awaited.")
+            raise ConfigurationError("on_attempt must be an ordinary function, for it is not awaited.")
         clock = Clock()
         shared = Shared(
             network=Network(
@@ -156,7 +157,7 @@ def _authorizer(auth: object) -> Authorizer:
         return UserToken(auth)
     if isinstance(auth, (UserToken, OAuth2)):
         return auth
-    return refuse("auth must be a token, a UserToken, an OAuth2, or None to read the environment.")
+    raise ConfigurationError("auth must be a token, a UserToken, an OAuth2, or None to read the environment.")
 
 
 def _address(base_url: object) -> httpx.URL:
@@ -170,12 +171,14 @@ def _check_transport(transport: object) -> Transport:
     if transport is None or isinstance(transport, httpx.AsyncBaseTransport):
         return transport
     if not callable(transport):
-        refuse("transport must be an httpx.AsyncBaseTransport, or a callable that makes one.")
+        raise ConfigurationError("transport must be an httpx.AsyncBaseTransport, or a callable that makes one.")
 
     def make() -> httpx.AsyncBaseTransport:
         made = transport()
         if not isinstance(made, httpx.AsyncBaseTransport):
-            refuse(f"transport was called and gave a {type(made).__name__}, which is no httpx.AsyncBaseTransport.")
+            raise ConfigurationError(
+                f"transport was called and gave a {type(made).__name__}, which is not an httpx.AsyncBaseTransport."
+            )
         return made
 
     return make
@@ -183,5 +186,5 @@ def _check_transport(transport: object) -> Transport:
 
 def _check_retry(retry: object) -> RetryPolicy:
     if not isinstance(retry, RetryPolicy):
-        refuse("retry must be a RetryPolicy.")
+        raise ConfigurationError("retry must be a RetryPolicy.")
     return retry

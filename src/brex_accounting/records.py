@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from brex_accounting_api.api.accounting_records import get_accounting_record
 
-from ._arguments import check_flag, check_id, check_text, refuse
+from ._arguments import check_flag, check_id, check_text
 from ._engine.classify import Operation
-from ._records.paging import QUERY, RecordWalk
+from ._records.paging import QUERY, RecordPaginator
 from ._records.parsing import read_record
 from ._records.query import MAX_IDS, RecordQuery, check_ids, check_limit
 from ._records.reporting import REPORT, check_results, report_all, report_request
+from .errors import ConfigurationError
 from .models import AccountingRecord, ExportResult, InvalidRecord, RecordPage, ReportOutcome
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class Records:
         if cursor is not None:
             check_text(cursor, "cursor")
         if checked is not None and len(checked) > MAX_IDS:
-            refuse(f"ids has more than the {MAX_IDS} ids that a request may ask for: use iterate or pages.")
+            raise ConfigurationError(
+                f"ids has more than the {MAX_IDS} ids that a request may ask for: use iterate or pages."
+            )
         if checked == []:
             return RecordPage(items=[], next_cursor=None, has_next_page=False, total_count=0)
         return (await self._engine.call(QUERY, query.request(checked, cursor))).page
@@ -137,7 +140,7 @@ class Records:
         """
         limit = check_limit(page_size, "page_size")
         query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
-        return _pages(RecordWalk(self._engine, query, ids, cursor, on_invalid))
+        return _pages(RecordPaginator(self._engine, query, ids, cursor, on_invalid))
 
     def iterate(
         self,
@@ -154,7 +157,7 @@ class Records:
         """Read all records, one by one: as `pages`, whose arguments and errors it has."""
         limit = check_limit(page_size, "page_size")
         query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
-        return _records(RecordWalk(self._engine, query, ids, cursor, on_invalid))
+        return _records(RecordPaginator(self._engine, query, ids, cursor, on_invalid))
 
     async def report(self, results: Sequence[ExportResult], *, idempotency_key: str | None = None) -> tuple[str, ...]:
         """Report what became of records, with one request: the API takes all of the results, or none.
@@ -176,7 +179,7 @@ class Records:
         """
         checked = check_results(results)
         if not checked:
-            refuse("results is empty: there is nothing to report.")
+            raise ConfigurationError("results is empty: there is nothing to report.")
         return await self._engine.call(REPORT, report_request(checked), idempotency_key=idempotency_key)
 
     async def report_all(self, results: Iterable[ExportResult]) -> list[ReportOutcome]:
@@ -201,7 +204,7 @@ class Records:
         return await report_all(self._engine, check_results(results))
 
 
-async def _pages(walk: RecordWalk) -> AsyncGenerator[RecordPage, None]:
+async def _pages(walk: RecordPaginator) -> AsyncGenerator[RecordPage, None]:
     try:
         while (page := await walk.next()) is not None:
             yield page
@@ -209,7 +212,7 @@ async def _pages(walk: RecordWalk) -> AsyncGenerator[RecordPage, None]:
         await walk.close()
 
 
-async def _records(walk: RecordWalk) -> AsyncGenerator[AccountingRecord, None]:
+async def _records(walk: RecordPaginator) -> AsyncGenerator[AccountingRecord, None]:
     try:
         while (page := await walk.next()) is not None:
             for record in page.items:

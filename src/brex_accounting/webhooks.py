@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 from standardwebhooks import Webhook
 
-from ._arguments import PRINTABLE_ASCII, check_not_negative, refuse
+from ._arguments import PRINTABLE_ASCII, check_not_negative
 from ._clock import Clock
-from .errors import WebhookReason, WebhookVerificationError
+from .errors import ConfigurationError, WebhookReason, WebhookVerificationError
 
 __all__ = ["RecordsReadyForExport", "UnknownEvent", "verify_webhook"]
 
@@ -101,13 +101,15 @@ def verify_webhook(
     signers = _read_secrets(secrets)
     del secrets
     if isinstance(signers, str):
-        refuse(signers)
+        raise ConfigurationError(signers)
     check_not_negative(tolerance, "tolerance")
     if not isinstance(body, bytes):
-        refuse(f"body must be bytes, not {type(body).__name__}: pass the request's body as it came, unparsed.")
+        raise ConfigurationError(
+            f"body must be bytes, not {type(body).__name__}: pass the request's body as it came, unparsed."
+        )
     # Some frameworks' headers are like a mapping, and are none.
     if not callable(getattr(headers, "items", None)):
-        refuse(f"headers must be a mapping of names to values, not {type(headers).__name__}.")
+        raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}.")
     delivery = _read_headers(headers)
     _check_age(delivery.timestamp, tolerance)
     if len(body) > MAX_BODY:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from brex_accounting._commands import part as part_module
+from brex_accounting._commands import partial_file as part_module
 from tests.support.commands import RUN, Ended, World, ended, environment, normal
 
 

@@ -24,7 +24,7 @@ from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.tokens import store_key
 from brex_accounting._commands import app as cli
 from brex_accounting._commands import login as commands
-from brex_accounting._commands.endings import StopError
+from brex_accounting._commands.exit_codes import StopError
 from brex_accounting.sandbox import AuthorizationOptions, Sandbox
 from tests.support.commands import RUN, environment
 

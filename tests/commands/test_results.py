@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brex_accounting import ExportFailed, ExportSucceeded
-from brex_accounting._commands.endings import Code, StopError
+from brex_accounting._commands.exit_codes import Code, StopError
 from brex_accounting._commands.results import read_results
 
 SUCCESS = '{"record_id":"a","status":"success"}'

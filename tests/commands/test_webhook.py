@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from brex_accounting._commands import webhook
-from brex_accounting._commands.endings import StopError
+from brex_accounting._commands.exit_codes import StopError
 from tests.support.commands import RUN, World, environment
 
 SECRET = base64.b64encode(b"a secret of the sandbox!").decode()

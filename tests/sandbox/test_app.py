@@ -197,12 +197,14 @@ class TestEveryAnswer:
             ("DELETE", f"{RECORDS}/accr_1", "GET"),
             ("HEAD", RECORDS, "GET"),
             ("BREW", f"{INTEGRATION}/int_1/disconnect", "POST"),
-            ("PUT", "/_sandbox/faults", "DELETE, POST"),
+            ("PUT", "/_sandbox/faults", "DELETE, GET, POST"),
+            ("POST", "/_sandbox/records/accr_1", "PATCH"),
+            ("POST", "/_sandbox/webhooks/rotation/", ""),
         ],
     )
     async def test_wrong_method(self, client: httpx.AsyncClient, method: str, path: str, allowed: str) -> None:
         response = await client.request(method, path)
-        assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+        assert (response.status_code, response.headers.get("Allow", "")) == (405 if allowed else 404, allowed)
 
 
 class TestMalformedRequests:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -204,15 +204,35 @@ class TestQuery:
         state = make_state(40)
         bills = [each for each in state.records.values() if each.source_type == "BILL"]
         assert ids(state.query(RecordQuery(source_type="BILL"))) == [bill.id for bill in bills]
-        later = state.query(RecordQuery(source_type="BILL", updated_after=bills[3].updated_at))
+        later = state.query(RecordQuery(source_type="BILL", updated_at=(("gt", bills[3].updated_at),)))
         assert ids(later) == [bill.id for bill in bills[4:]]
+
+    @pytest.mark.parametrize(
+        ("bounds", "expected"),
+        [
+            ("[gt]=2025-01-02", [2, 3]),
+            ("[gte]=2025-01-02", [1, 2, 3]),
+            ("[lt]=2025-01-02", [0]),
+            ("[lte]=2025-01-02", [0, 1]),
+            ("[gte]=2025-01-02T01:00:00.000001%2B01:00", [2, 3]),
+            ("[gte]=2025-01-02&updated_at[lt]=2025-01-02T00:00:00.000002Z", [1, 2]),
+            ("[gt]=2025-01-02&updated_at[lte]=2025-01-02", []),
+            ("%5Bgt%5D=2025-01-02T00:00:00.000001Z", [3]),
+        ],
+    )
+    def test_updated_at_between_bounds(self, bounds: str, expected: list[int]) -> None:
+        state = make_state()
+        moments = ["2025-01-01T23:59:59.999999Z", "2025-01-02T00:00:00Z"]
+        moments += ["2025-01-02T01:00:00.000001+01:00", "2025-01-03T00:00:00Z"]
+        added = state.add_records([{"updated_at": moment} for moment in moments])
+        assert ids(state.query(parse_query(f"updated_at{bounds}"))) == [added[each] for each in expected]
 
     def test_a_change_is_an_update(self) -> None:
         state = make_state(40)
-        since = NOW - timedelta(microseconds=1)
-        assert ids(state.query(RecordQuery(updated_after=since))) == []
+        since = RecordQuery(updated_at=(("gte", NOW),))
+        assert ids(state.query(since)) == []
         state.report([ExportResult("accr_000000000011")])
-        item = body(state.query(RecordQuery(updated_after=since)))["items"][0]
+        item = body(state.query(since))["items"][0]
         assert (item["updated_at"], item["version"]) == ("2026-01-02T03:04:05.678901Z", 4)
 
     def test_ids_that_exist_are_found(self) -> None:
@@ -224,7 +244,9 @@ class TestQuery:
         [
             *("limit=0", "limit=1001", "limit=-1", "limit=100.0", "limit=1e2", "limit=", "limit=1&limit=2"),
             *("limit=%EF%BC%91", "review_status=EXPORT", "review_status=", "source_type=CASH", "single_entry=True"),
-            *("single_entry=1", "cursor=", "cursor=abc", "cursor=LTU=", "cursor=%F0%9F", "updated_at[gt]=2026-01-01"),
+            *("single_entry=1", "cursor=", "cursor=abc", "cursor=LTU=", "cursor=%F0%9F", "updated_at[gt]=2026-W01-1"),
+            *("updated_at=2026-01-01", "updated_at[lt]=2026-02-30", "updated_at[lte]=1&updated_at[lte]=2"),
+            *("updated_at[gt]=20260101", "updated_at[gt]=2026-01-01&updated_at[gt]=2026-01-01"),
             *("updated_at[gt]=2026-01-01T00:00:00", "updated_at[gt]=2026-13-01T00:00:00Z", "updated_at[gt]="),
             *("updated_at[gt]=2026-01-01T00:00:00+01:00", "ids=a&" * 501),
         ],
@@ -245,7 +267,7 @@ class TestQuery:
             single_entry=True,
             limit=1000,
             after=42,
-            updated_after=datetime(2026, 1, 1, 0, 0, 0, 250000, UTC),
+            updated_at=(("gt", datetime(2026, 1, 1, 0, 0, 0, 250000, UTC)),),
         )
         assert parse_query("ids=a&" * 500).ids == {"a"}
 

@@ -422,6 +422,7 @@ class TestOverHTTP:
             "webhook_id": receiver.requests[0].headers["Webhook-Id"],
             "url": URL,
             "record_ids": IDS[:2],
+            "company_id": "company_sandbox",
             "body": receiver.requests[0].content.decode(),
             "outcome": "delivered",
             "attempts": [{"at": delivery["attempts"][0]["at"], "status": 204, "error": None}],

@@ -15,14 +15,14 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 
-from brex_accounting._arguments import SURROGATE, check_text, refuse
+from brex_accounting._arguments import SURROGATE, check_text
 from brex_accounting._clock import Clock, TimeLimit
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting._http.network import Transport
-from brex_accounting._http.response import Answer, NoAnswer
+from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._retry import RetryPolicy
 from brex_accounting._text import printable
-from brex_accounting.errors import BrexError, ReauthorizationRequiredError, TokenRefreshError
+from brex_accounting.errors import BrexError, ConfigurationError, ReauthorizationRequiredError, TokenRefreshError
 
 from .callback import Callback, read_callback
 from .discovery import PRODUCTION_ISSUER, discover
@@ -94,7 +94,7 @@ async def begin_consent(
     check_text(client_id, "client_id")
     _check_redirect_uri(redirect_uri)
     if isinstance(scopes, str) or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in scopes):
-        refuse("scopes must be a list of strings, each one scope: no spaces in them, none empty.")
+        raise ConfigurationError("scopes must be a list of strings, each one scope: no spaces in them, none empty.")
     authorization_endpoint, token_endpoint = await discover(issuer, transport)
     state, code_verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
     query = {
@@ -184,25 +184,31 @@ class _Redemption:
         """Refuse what is wrong before anything is sent."""
         consent, callback = self._consent, self._callback
         if not isinstance(consent, Consent):
-            refuse("consent must be what begin_consent returned.")
+            raise ConfigurationError("consent must be what begin_consent returned.")
         check_text(self._client_id, "client_id")
         check_text(self._account, "account")
         if not isinstance(self._client_secret, str) or not self._client_secret:
-            refuse("client_secret must be a string, and not empty.")
+            raise ConfigurationError("client_secret must be a string, and not empty.")
         if SURROGATE.search(self._client_secret):  # the error of encoding it would hold it
-            refuse("client_secret holds a character that is not Unicode text (a lone surrogate).")
+            raise ConfigurationError("client_secret holds a character that is not Unicode text (a lone surrogate).")
         if not all(callable(getattr(self._store, name, None)) for name in ("load", "save", "lock")):
-            refuse("store must be a TokenStore, such as SQLiteTokenStore(path).")
+            raise ConfigurationError("store must be a TokenStore, such as SQLiteTokenStore(path).")
         if callback is None or callback.state is None:
-            refuse("callback_url is no answer to a consent: pass the whole address that the browser came back to.")
+            raise ConfigurationError(
+                "callback_url is no answer to a consent: pass the whole address that the browser came back to."
+            )
         if not hmac.compare_digest(_bytes(callback.state), _bytes(consent.state)):
-            refuse("The callback's state is not this consent's: it is forged, or belongs to another consent.")
+            raise ConfigurationError(
+                "The callback's state is not this consent's: it is forged, or belongs to another consent."
+            )
         if callback.iss is not None and callback.iss != consent._issuer:  # noqa: SLF001
-            refuse("The callback is of another authorization server (iss) than this consent.")
+            raise ConfigurationError("The callback is of another authorization server (iss) than this consent.")
         if callback.error is not None:
             self._refused(callback)
         if callback.code is None:
-            refuse("The callback holds neither a code nor an error: pass the whole address that the browser came to.")
+            raise ConfigurationError(
+                "The callback holds neither a code nor an error: pass the whole address that the browser came to."
+            )
 
     def _refused(self, callback: Callback) -> None:
         what = ": ".join(printable(text) for text in (callback.error, callback.error_description) if text)
@@ -248,7 +254,7 @@ class _Redemption:
         }
         return token_request(self._client_id, self._client_secret, "basic", form)
 
-    def _read(self, came: Answer | NoAnswer) -> TokenReply:
+    def _read(self, came: Response | TransportFailure) -> TokenReply:
         asked = parse_qs(urlsplit(self._consent.url).query).get("scope", [None])[-1]
         return read_token_reply(came, Token(scope=asked), now=_clock.wall())  # no scope in the answer: it is as asked
 
@@ -296,5 +302,5 @@ def _bytes(text: str) -> bytes:
 
 def _check_redirect_uri(value: object) -> None:
     if isinstance(value, str) and "#" in value:
-        refuse("redirect_uri must not hold a fragment.")
+        raise ConfigurationError("redirect_uri must not hold a fragment.")
     check_base_url(value.partition("?")[0] if isinstance(value, str) else value, "redirect_uri")

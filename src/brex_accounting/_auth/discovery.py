@@ -8,7 +8,7 @@ from typing import Any
 from brex_accounting._clock import Clock
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting._http.network import Transport
-from brex_accounting._http.response import Answer, NoAnswer
+from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._text import printable
 from brex_accounting.errors import ConfigurationError, InvalidResponseError, TokenRefreshError
 from brex_accounting_api.types import decode
@@ -26,7 +26,7 @@ async def discover(issuer: str, transport: Transport) -> tuple[str, str]:
     """Give the authorization endpoint and the token endpoint."""
     home = check_base_url(issuer, "issuer")
     came, reply = await ask(issuer, transport, _discovery_request, _read_discovery)
-    if reply.reply is not Reply.GRANTED or isinstance(came, NoAnswer):
+    if reply.reply is not Reply.GRANTED or isinstance(came, TransportFailure):
         raise TokenRefreshError(f"{home.host} cannot be asked where to begin a consent: {reply.text}.")
     document = _json(came.body) if came.status == HTTPStatus.OK else {}
     endpoints = [document.get(name) for name in ("authorization_endpoint", "token_endpoint")]
@@ -51,11 +51,11 @@ def _discovery_request() -> dict[str, Any]:
     return {"method": "GET", "url": _DISCOVERY, "headers": {"Accept": "application/json"}}
 
 
-def _read_discovery(came: Answer | NoAnswer) -> TokenReply:
-    if isinstance(came, NoAnswer):
-        return TokenReply(Reply.LATER, printable(came.reason))
+def _read_discovery(came: Response | TransportFailure) -> TokenReply:
+    if isinstance(came, TransportFailure):
+        return TokenReply(Reply.RETRYABLE, printable(came.reason))
     if came.status == HTTPStatus.OK and (came.defect or came.too_large):
-        return TokenReply(Reply.LATER, f"it answered {came.status}, {came.defect or 'with too much'}")
+        return TokenReply(Reply.RETRYABLE, f"it answered {came.status}, {came.defect or 'with too much'}")
     return TokenReply(Reply.GRANTED) if came.status in _DEFINITE else read_token_reply(came, Token(), now=_clock.wall())
 
 

@@ -20,7 +20,7 @@ FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.1
 
 
-async def obtain(take: Callable[[], T | None], clock: Clock) -> T:
+async def acquire_with_backoff(take: Callable[[], T | None], clock: Clock) -> T:
     """Try until `take` gives a lock, without blocking the event loop. In a pause nothing is held, and nothing leaks."""
     end = clock.monotonic() + LOCK_TIMEOUT
     pause = FIRST_PAUSE

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from brex_accounting._clock import Clock
 
-from .locking import obtain
+from .locking import acquire_with_backoff
 from .tokens import StoredToken
 
 
@@ -43,7 +43,7 @@ class MemoryTokenStore:
     async def lock(self, key: str) -> AsyncIterator[None]:
         """Hold the lock of a key. Raises TimeoutError when it was not to be had within 30 seconds."""
         lock = self._locks.setdefault(key, threading.Lock())
-        await obtain(lambda: lock if lock.acquire(blocking=False) else None, self._clock)
+        await acquire_with_backoff(lambda: lock if lock.acquire(blocking=False) else None, self._clock)
         try:
             yield
         finally:

@@ -15,10 +15,11 @@ from math import inf
 from typing import Any, Literal, NoReturn
 
 from brex_accounting import errors
-from brex_accounting._arguments import SURROGATE, check_text, check_token, refuse
+from brex_accounting._arguments import SURROGATE, check_text, check_token
 from brex_accounting._clock import Clock
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting._http.network import Transport
+from brex_accounting.errors import ConfigurationError
 
 from .refresh import NEEDED_BEFORE, REFRESH_DEADLINE, Refresher, Renewed
 from .token_endpoint import ATTEMPT_TIMEOUT, TokenEndpoint
@@ -85,14 +86,14 @@ class OAuth2:
     ) -> None:
         self._client_id = check_text(client_id, "client_id")
         if not isinstance(client_secret, str) or not client_secret:
-            refuse("client_secret must be a string, and not empty.")
+            raise ConfigurationError("client_secret must be a string, and not empty.")
         if SURROGATE.search(client_secret):  # the error of encoding it would hold it
-            refuse("client_secret holds a character that is not Unicode text (a lone surrogate).")
+            raise ConfigurationError("client_secret holds a character that is not Unicode text (a lone surrogate).")
         self._account = check_text(account, "account")
         if not all(callable(getattr(store, name, None)) for name in ("load", "save", "lock")):
-            refuse("store must be a TokenStore, such as SQLiteTokenStore(path).")
+            raise ConfigurationError("store must be a TokenStore, such as SQLiteTokenStore(path).")
         if client_auth not in {"basic", "body"}:
-            refuse('client_auth must be "basic" or "body".')
+            raise ConfigurationError('client_auth must be "basic" or "body".')
         seed = None if refresh_token is None else check_token(refresh_token, "refresh_token")
         self._store = store
         self._clock = Clock()

@@ -132,7 +132,7 @@ class Refresher:
         )
 
     async def _refresh_locked(self, stale: StoredToken | None, deadline: Deadline) -> Renewed:
-        stored = await self._settle(await self._load(deadline), deadline)
+        stored = await self._save_pending(await self._load(deadline), deadline)
         for _ in range(ROUNDS):
             current = self._current(stored)
             if self._is_usable(current, stale):
@@ -145,15 +145,15 @@ class Refresher:
                     expires = self.clock.monotonic() + reply.lifetime
                     granted = msgspec.structs.replace(current, token=reply.token, dead=False)
                     self.unsaved = _Unsaved(granted, current.token.refresh_token, _version(stored))
-                    stored = await self._settle(stored, deadline)
+                    stored = await self._save_pending(stored, deadline)
                     if stored is not None and stored.token == granted.token:
                         return Renewed(stored, expires)
                     continue
-                if reply.reply is not Reply.DEAD:
+                if reply.reply is not Reply.INVALID_GRANT:
                     self._refuse(reply)
                 self._dead_token = current.token.refresh_token
             again = await self._load(deadline)
-            stored = await self._bury(current, stored, deadline) if _version(again) == _version(stored) else again
+            stored = await self._mark_dead(current, stored, deadline) if _version(again) == _version(stored) else again
         return self._fail("others keep changing the token store")
 
     def _check_askable(self, current: StoredToken, deadline: Deadline) -> None:
@@ -169,7 +169,7 @@ class Refresher:
 
     def _refuse(self, reply: TokenReply) -> NoReturn:
         """Fail, and do not ask again for a while."""
-        later = reply.reply is Reply.LATER
+        later = reply.reply is Reply.RETRYABLE
         pause = min(reply.retry_after or 0.0, LONGEST_COOLDOWN) if later else COOLDOWN
         advice = _CHECK if reply.reply is Reply.REFUSED else _LATER
         self._refused_until, self._refusal = self.clock.monotonic() + pause, (reply.text, advice)
@@ -193,7 +193,7 @@ class Refresher:
             return False
         return token.expires_at is None or token.expires_at.timestamp() - self.clock.wall() > NEEDED_BEFORE
 
-    async def _settle(self, stored: StoredToken | None, deadline: Deadline) -> StoredToken | None:
+    async def _save_pending(self, stored: StoredToken | None, deadline: Deadline) -> StoredToken | None:
         """Save what was granted, if that is still to be done, and tell what is stored then.
 
         It is tried as long as there is time, for the lock is held: others would spend the old refresh token again.
@@ -222,7 +222,9 @@ class Refresher:
             await self.clock.sleep(wait)
         return stored
 
-    async def _bury(self, current: StoredToken, stored: StoredToken | None, deadline: Deadline) -> StoredToken | None:
+    async def _mark_dead(
+        self, current: StoredToken, stored: StoredToken | None, deadline: Deadline
+    ) -> StoredToken | None:
         """Mark a refresh token as dead, for all, and tell what is stored then: a dead seed leaves an older grant be."""
         left = None if stored is None or current is stored or stored.dead else stored.token
         spared = left is not None and left.refresh_token is not None and left.refresh_token != self._dead_token

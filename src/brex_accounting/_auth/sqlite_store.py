@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shlex
 import sqlite3
-import stat
-import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
-from brex_accounting._arguments import refuse
 from brex_accounting._clock import Clock
+from brex_accounting._files import check_path, create_database, is_there, make_folder, take_lock
 from brex_accounting.errors import ConfigurationError
 
-from .locking import in_a_thread, obtain
+from .locking import acquire_with_backoff, in_a_thread
 from .tokens import StoredToken, decode, encode
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a load or a save waits for those of other processes."""
@@ -70,9 +61,7 @@ class SQLiteTokenStore:
     _clock = Clock()
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        if fcntl is None:
-            refuse("SQLiteTokenStore does not work on Windows: use WSL, or a TokenStore of your own.")
-        self._path = _checked(path)
+        self._path = check_path(path, "a token store", "MemoryTokenStore or a TokenStore of your own")
 
     def __repr__(self) -> str:
         return f"SQLiteTokenStore({str(self._path)!r})"
@@ -95,14 +84,14 @@ class SQLiteTokenStore:
         Raises TimeoutError when it was not to be had within 30 seconds.
         """
         name = f"{self._path.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.lock"
-        lock = await obtain(partial(_take, self._path.with_name(name)), self._clock)
+        lock = await acquire_with_backoff(partial(take_lock, self._path.with_name(name)), self._clock)
         try:
             yield
         finally:
             lock.release()
 
     def _load(self, key: str) -> StoredToken | None:
-        if not _is_there(self._path):
+        if not is_there(self._path):
             return None
         rows = self._run(lambda database: [decode(document) for (document,) in database.execute(SELECT, (key,))])
         if None in rows:
@@ -110,9 +99,9 @@ class SQLiteTokenStore:
         return rows[0] if rows else None
 
     def _save(self, key: str, stored: StoredToken, expected_version: int | None) -> bool:
-        _make_folder(self._path.parent)
-        if not _is_there(self._path):
-            _create_database(self._path)
+        make_folder(self._path.parent)
+        if not is_there(self._path):
+            create_database(self._path)
         statement, expected = (INSERT, ()) if expected_version is None else (UPDATE, (expected_version,))
 
         def save(database: sqlite3.Connection) -> bool:
@@ -123,7 +112,7 @@ class SQLiteTokenStore:
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with a connection of its own: none is ever shared among threads or carried through a fork."""
         for suffix in ("-journal", "-wal", "-shm"):
-            _is_there(self._path.with_name(self._path.name + suffix))
+            is_there(self._path.with_name(self._path.name + suffix))
         try:
             uri = f"{self._path.as_uri()}?mode=rw"  # never make the file: SQLite would make it for everybody
             with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)) as database:
@@ -150,9 +139,9 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute("COMMIT")
         if number("PRAGMA application_id") != APPLICATION_ID:
-            refuse(f"{path} belongs to another application: pass a path of its own for the tokens.")
+            raise ConfigurationError(f"{path} belongs to another application: pass a path of its own for the tokens.")
     if number("PRAGMA user_version") != SCHEMA:
-        refuse(f"{path} was written by another version of brex-accounting: upgrade to the newest.")
+        raise ConfigurationError(f"{path} was written by another version of brex-accounting: upgrade to the newest.")
 
 
 def _explain(error: sqlite3.Error, path: Path) -> Exception:
@@ -170,125 +159,3 @@ def _damaged(path: Path) -> ConfigurationError:
         f"{path} is damaged, or no SQLite file. If it held tokens and there is no copy, move it away, and let each "
         "customer consent again."
     )
-
-
-# -- files that are ours alone --
-
-
-def _checked(path: object) -> Path:
-    text = os.fspath(path) if isinstance(path, (str, PathLike)) else None
-    if not isinstance(text, str) or not text or "\0" in text:
-        refuse("The path of a token store must be a string or a Path that names a file.")
-    if text == ":memory:" or text.startswith("file:"):
-        refuse("The path of a token store must name a file. To keep tokens in memory only, use MemoryTokenStore.")
-    with suppress(RuntimeError):  # there is no home: the folder's name is "~", then
-        return Path(text).expanduser().absolute()
-    return Path(text).absolute()
-
-
-def _is_there(path: Path) -> bool:
-    """Tell whether there is a file. It is not opened: closing it would free the locks that SQLite has on it."""
-    try:
-        _check_folder(path.parent)
-        status = path.lstat()
-    except FileNotFoundError:
-        return False
-    if stat.S_ISLNK(status.st_mode):
-        refuse(f"{path} is a symbolic link: pass the path of the file itself.")
-    if not stat.S_ISREG(status.st_mode):
-        refuse(f"{path} is not a file: pass the path of a file.")
-    if status.st_uid != os.geteuid():
-        refuse(f"{path} belongs to the user {status.st_uid}, and this process to the user {os.geteuid()}: chown it.")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        refuse(f"{path} can be read or written by others: run chmod 600 {shlex.quote(str(path))}")
-    return True
-
-
-def _create(path: Path) -> None:
-    """Make a file for its owner alone, from the moment it exists. Raises FileExistsError for whatever is there."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    os.fchmod(descriptor, 0o600)  # under a umask that takes from the owner too
-    os.close(descriptor)
-
-
-def _create_database(path: Path) -> None:
-    """Make an empty file, under another name first.
-
-    Under its own name another thread could already use it when it is closed here, and would lose its locks by that
-    (POSIX).
-    """
-    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
-    _create(new)
-    try:
-        with suppress(FileExistsError):
-            path.hardlink_to(new)
-    finally:
-        new.unlink()
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, for their owner alone; leave alone what is there."""
-    if not folder.exists():
-        _make_folder(folder.parent)
-        with suppress(FileExistsError):
-            folder.mkdir(0o700)
-
-
-def _check_folder(folder: Path) -> None:
-    mode = folder.stat().st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        refuse(f"Everybody can write to {folder}: keep the tokens in a folder of their own, such as {folder / 'brex'}.")
-
-
-class _LockFile:
-    """An open lock file."""
-
-    opened: ClassVar[set[_LockFile]] = set()
-    """Those of this process."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        self.opened.add(self)
-
-    def lock(self, path: Path) -> bool:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return os.path.samestat(os.fstat(self._descriptor), path.lstat())  # or it was removed before we had it
-        except (BlockingIOError, FileNotFoundError):
-            return False
-
-    def release(self) -> None:
-        if self in self.opened:  # it is not in a forked child
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            self.opened.remove(self)
-            os.close(self._descriptor)
-
-    @classmethod
-    def forget(cls) -> None:
-        """Close, in a forked child, what it inherited: its copies would hold the parent's locks when that has died."""
-        for file in cls.opened:
-            os.close(file._descriptor)  # noqa: SLF001
-        cls.opened.clear()
-
-
-if fcntl is not None:
-    os.register_at_fork(after_in_child=_LockFile.forget)
-
-
-def _take(path: Path) -> _LockFile | None:
-    """Lock a file; None: somebody else has it."""
-    _make_folder(path.parent)
-    if not _is_there(path):
-        with suppress(FileExistsError):
-            _create(path)
-    try:
-        file = _LockFile(path)
-    except FileNotFoundError:  # removed this very moment
-        return None
-    taken = False
-    try:
-        taken = file.lock(path)
-    finally:
-        if not taken:
-            file.release()
-    return file if taken else None

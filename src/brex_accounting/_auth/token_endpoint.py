@@ -21,7 +21,7 @@ from brex_accounting._clock import Clock, Deadline
 from brex_accounting._http.addresses import Address, check_base_url
 from brex_accounting._http.exchange import Timeout
 from brex_accounting._http.network import Network, Transport
-from brex_accounting._http.response import Answer, NoAnswer, retry_after
+from brex_accounting._http.response import Response, TransportFailure, retry_after
 from brex_accounting._retry import RetryPolicy
 from brex_accounting._text import printable
 from brex_accounting_api.types import decode
@@ -43,13 +43,13 @@ class Reply(Enum):
     """What an answer of the token endpoint means."""
 
     GRANTED = auto()
-    DEAD = auto()
+    INVALID_GRANT = auto()
     """invalid_grant: this refresh token will never give a token again."""
     REFUSED = auto()
     """It was understood and refused, or makes no sense: asking again changes nothing."""
-    LATER = auto()
+    RETRYABLE = auto()
     """429 or 5xx, or nothing was sent: asking again may help."""
-    LOST = auto()
+    UNKNOWN = auto()
     """It was sent, and what came of it is not known: the refresh token may be used up."""
 
 
@@ -75,21 +75,21 @@ def token_request(client_id: str, client_secret: str, client_auth: ClientAuth, f
     return {"method": "POST", "url": "", "headers": headers, "content": urlencode(form).encode()}
 
 
-def read_token_reply(came: Answer | NoAnswer, before: Token, *, now: float) -> TokenReply:
+def read_token_reply(came: Response | TransportFailure, before: Token, *, now: float) -> TokenReply:
     """Read an answer; `before` is the token that the request used, `now` the wall clock."""
-    if isinstance(came, NoAnswer):
-        return TokenReply(Reply.LOST if came.sent else Reply.LATER, printable(came.reason))
+    if isinstance(came, TransportFailure):
+        return TokenReply(Reply.UNKNOWN if came.sent else Reply.RETRYABLE, printable(came.reason))
     what = f"the token endpoint answered {came.status}"
     if came.status == HTTPStatus.TOO_MANY_REQUESTS or came.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TokenReply(Reply.LATER, what, retry_after=retry_after(came.headers, now))
+        return TokenReply(Reply.RETRYABLE, what, retry_after=retry_after(came.headers, now))
     if came.status == HTTPStatus.REQUEST_TIMEOUT or (came.status == HTTPStatus.OK and came.defect):
-        return TokenReply(Reply.LOST, f"{what}, {came.defect or 'too late'}")
+        return TokenReply(Reply.UNKNOWN, f"{what}, {came.defect or 'too late'}")
     document = _read(came.body)
     error = document.get("error")
     if error is not None:
         dead = error == "invalid_grant" and came.status >= HTTPStatus.BAD_REQUEST
         return TokenReply(
-            Reply.DEAD if dead else Reply.REFUSED,
+            Reply.INVALID_GRANT if dead else Reply.REFUSED,
             f"{what} {printable(error) if isinstance(error, str) else 'with an error'}",
         )
     if came.status != HTTPStatus.OK:
@@ -142,8 +142,8 @@ async def ask(
     address: str,
     transport: Transport,
     request: Callable[[], dict[str, Any]],
-    read: Callable[[Answer | NoAnswer], TokenReply],
-) -> tuple[Answer | NoAnswer, TokenReply]:
+    read: Callable[[Response | TransportFailure], TokenReply],
+) -> tuple[Response | TransportFailure, TokenReply]:
     """Ask until there is an answer.
 
     What was sent and not answered is sent once more: what the first one may have brought is lost in any case.
@@ -158,13 +158,13 @@ async def ask(
             try:
                 came = await network.exchange(slot, request(), {"Accept-Encoding": "gzip"}, limit)
             finally:
-                slot.home.release(slot)
+                slot.pool.release(slot)
             reply = read(came)
             wait = max(policy.backoff(attempt, _clock), reply.retry_after or 0.0)
-            again = reply.reply is Reply.LATER or (reply.reply is Reply.LOST and not resent)
+            again = reply.reply is Reply.RETRYABLE or (reply.reply is Reply.UNKNOWN and not resent)
             if not again or wait >= deadline.remaining() or attempt + 1 == policy.max_attempts:
                 break
-            resent = resent or reply.reply is Reply.LOST
+            resent = resent or reply.reply is Reply.UNKNOWN
             await _clock.sleep(wait)
         return came, reply
     finally:
@@ -204,9 +204,9 @@ class TokenEndpoint:
                 try:
                     came = await network.exchange(slot, request, {"Accept-Encoding": "gzip"}, limit)
                 except asyncio.CancelledError:  # of something inside: a transport's task, when asyncio.run ends
-                    came = NoAnswer("the request was cancelled", sent=True, timed_out=False)
+                    came = TransportFailure("the request was cancelled", sent=True, timed_out=False)
                 finally:
-                    slot.home.release(slot)
+                    slot.pool.release(slot)
                 reply = read_token_reply(came, token, now=clock.wall())
                 if reply.reply is Reply.GRANTED:
                     return reply
@@ -215,10 +215,10 @@ class TokenEndpoint:
                 text = read_token_reply(came, token, now=clock.wall()).text
                 reply = TokenReply(reply.reply, text, retry_after=reply.retry_after)
                 wait = max(policy.backoff(retries, clock), reply.retry_after or 0.0)
-                again = reply.reply is Reply.LATER or (reply.reply is Reply.LOST and not resent)
+                again = reply.reply is Reply.RETRYABLE or (reply.reply is Reply.UNKNOWN and not resent)
                 if not again or wait + LEAST_TIME > deadline.remaining():
                     return reply
-                resent = resent or reply.reply is Reply.LOST
+                resent = resent or reply.reply is Reply.UNKNOWN
                 retries += 1
                 logger.info("token refresh: %s, the next attempt is in %.3f s", reply.reply.name.lower(), wait)
                 await clock.sleep(wait)

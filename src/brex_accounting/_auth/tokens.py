@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from brex_accounting._arguments import SURROGATE, refuse
+from brex_accounting._arguments import SURROGATE
+from brex_accounting.errors import ConfigurationError
 
 HIGHEST_VERSION = 2**63 - 1
 T = TypeVar("T")
@@ -53,11 +54,15 @@ class Token(_Veiled, frozen=True):
 
     def __post_init__(self) -> None:
         if not (_is_text(self.access_token) and _is_text(self.refresh_token) and _is_text(self.scope)):
-            refuse("access_token, refresh_token and scope of a Token must be strings of Unicode text, or None.")
+            raise ConfigurationError(
+                "access_token, refresh_token and scope of a Token must be strings of Unicode text, or None."
+            )
         if self.expires_at is not None:
             expires_at = _in_utc(self.expires_at)
             if expires_at is None:
-                refuse("expires_at of a Token must be a datetime with an offset (in UTC: year 1 to 9999), or None.")
+                raise ConfigurationError(
+                    "expires_at of a Token must be a datetime with an offset (in UTC: year 1 to 9999), or None."
+                )
             msgspec.structs.force_setattr(self, "expires_at", expires_at)
 
 
@@ -85,7 +90,7 @@ class StoredToken(_Veiled, frozen=True):
         rest = isinstance(self.token, Token) and type(self.dead) is bool and _is_text(self.seed_fingerprint)
         seeds = type(self.former_seeds) is tuple and all(seed and _is_text(seed) for seed in self.former_seeds)
         if not (version and rest and seeds):
-            refuse(
+            raise ConfigurationError(
                 "A StoredToken needs a Token, a version from 0 to 2**63 - 1, a bool as dead, a string or None, "
                 "and a tuple of strings."
             )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from brex_accounting._version import __version__
 from brex_accounting.errors import BrexError
 
-from .endings import Code, StopError, code_of, sentence
-from .streams import finish, give_up_stdout, note, prepare
+from .exit_codes import Code, StopError, code_of, sentence
+from .standard_streams import finish, give_up_stdout, note, prepare
 
 if TYPE_CHECKING:
     import cyclopts

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from brex_accounting._arguments import refuse
 from brex_accounting._retry import RetryPolicy
 from brex_accounting.client import BrexAccounting
+from brex_accounting.errors import ConfigurationError
 
 RETRY = RetryPolicy()
 GLOBAL_OPTIONS = ("--base-url", "--account", "--timeout")
@@ -31,7 +31,7 @@ class Connection:
         """Make a client. Raises ConfigurationError where the options, or the environment, cannot be right."""
         if self.account is not None:
             if os.environ.get("BREX_TOKEN"):
-                refuse("BREX_TOKEN is set, and belongs to one account: unset it to use --account.")
+                raise ConfigurationError("BREX_TOKEN is set, and belongs to one account: unset it to use --account.")
             os.environ["BREX_ACCOUNT"] = self.account
         return BrexAccounting(base_url=self.base_url, timeout=self.timeout, retry=RETRY)
 

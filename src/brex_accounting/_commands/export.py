@@ -17,14 +17,14 @@ from brex_accounting.errors import BadRequestError, BrexError
 from brex_accounting.models import InvalidRecord
 
 from .connection import HERE, Connection
-from .endings import Code, code_of, sentence, stop
+from .exit_codes import Code, code_of, sentence, stop
 from .filters import ALL, Filters
 from .formats import Format, Key, format_of
 from .options import Flag
 from .output import cell, progress
-from .part import Part, State
+from .partial_file import Part, State
 from .signals import run
-from .streams import note
+from .standard_streams import note
 
 PAGE_SIZE = 100
 

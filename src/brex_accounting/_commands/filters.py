@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
-from .moments import read_moment, show
+from .dates import read_moment, show
 from .options import Flag, Texts
-from .streams import note
+from .standard_streams import note
 
 
 def _moment(_type: Any, tokens: Sequence[Token]) -> str:

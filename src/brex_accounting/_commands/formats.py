@@ -12,7 +12,7 @@ import msgspec
 
 from brex_accounting.models import AccountingRecord
 
-from .endings import Code, stop
+from .exit_codes import Code, stop
 from .ledger import COLUMNS, document, rows, text
 
 Key = tuple[str, str]

@@ -13,12 +13,12 @@ from brex_accounting.errors import IntegrationExistsError, Outcome
 from brex_accounting.models import Integration
 
 from .connection import HERE, Connection
-from .endings import Code, stop
+from .exit_codes import Code, stop
 from .ledger import moment
 from .options import Flag
 from .output import write_fields, write_json
 from .signals import run
-from .streams import note
+from .standard_streams import note
 
 T = TypeVar("T")
 KEY = "Repeats an earlier command whose outcome is unknown: the key that it named."

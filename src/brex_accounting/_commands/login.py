@@ -25,7 +25,7 @@ from brex_accounting._auth.tokens import Token, store_key
 from brex_accounting._clock import TimeLimit
 from brex_accounting._commands.loopback import DONE, Redirect
 
-from .endings import Code, stop
+from .exit_codes import Code, stop
 from .options import check_port
 from .signals import run
 

@@ -8,13 +8,13 @@ from brex_accounting.client import BrexAccounting
 from brex_accounting.models import AccountingRecord, InvalidRecord
 
 from .connection import HERE, Connection
-from .endings import Code, stop
+from .exit_codes import Code, stop
 from .filters import ALL, Filters
 from .ledger import amount, document, moment, person
 from .options import Flag
 from .output import Column, cell, write, write_fields, write_json, write_table
 from .signals import run
-from .streams import finish, note
+from .standard_streams import finish, note
 
 PAGE_SIZE = 100
 COLUMNS = (

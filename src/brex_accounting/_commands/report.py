@@ -14,12 +14,12 @@ from brex_accounting.client import BrexAccounting
 from brex_accounting.models import ExportResult, ReportOutcome
 
 from .connection import HERE, Connection
-from .endings import Code, code_of, sentence, stop
+from .exit_codes import Code, code_of, sentence, stop
 from .options import Flag
 from .output import Column, write_json, write_table
 from .results import read_results
 from .signals import run
-from .streams import finish, give_up_stdout, note
+from .standard_streams import finish, give_up_stdout, note
 
 DONE = ("reported", "already_exported")
 COLUMNS = (Column("record"), Column("outcome"), Column("message", may_be_cut=True))

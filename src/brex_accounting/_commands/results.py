@@ -13,7 +13,7 @@ import msgspec
 from brex_accounting.errors import ConfigurationError
 from brex_accounting.models import ExportFailed, ExportResult, ExportSucceeded
 
-from .endings import Code, stop
+from .exit_codes import Code, stop
 from .output import cell
 
 FIELDS = ("record_id", "status", "reference_id", "deep_link_url", "error_message")

@@ -6,7 +6,7 @@ import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal
 
-from .endings import Code, stop
+from .exit_codes import Code, stop
 from .options import check_port
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def sandbox(
     id_key: Literal["integration_id", "id", "both"] = "integration_id",
     rate_limit: int = 1000,
     honor_idempotency_keys: bool = True,
+    recent_days: float | None = None,
 ) -> None:
     """Serve a sandbox of the API on 127.0.0.1 until Ctrl-C.
 
@@ -29,6 +30,7 @@ def sandbox(
         id_key: How the API names an integration's id.
         rate_limit: How many requests a token has in 60 seconds; 0 is no limit.
         honor_idempotency_keys: Whether a repeated Idempotency-Key gets the first answer again.
+        recent_days: Leave out of lists without a lower bound for updated_at what did not change in so many days.
     """
     from brex_accounting.sandbox import Sandbox  # noqa: PLC0415 - an extra of its own
 
@@ -40,6 +42,7 @@ def sandbox(
             id_key=id_key,
             rate_limit=(rate_limit, 60.0) if rate_limit else None,
             honor_idempotency_keys=honor_idempotency_keys,
+            recent_days=recent_days,
         )
     except ValueError as error:
         problem, code = f"{error}.", Code.USAGE

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from brex_accounting.webhooks import READY_FOR_EXPORT, RecordsReadyForExport, UnknownEvent, verify_webhook
 
-from .endings import Code, sentence, stop
+from .exit_codes import Code, sentence, stop
 from .options import Flag, Texts
 from .output import write_fields, write_json
 

@@ -20,7 +20,7 @@ from brex_accounting._http.network import Network, Slot
 from brex_accounting._retry import RetryPolicy, RetryQuota
 from brex_accounting._version import __version__
 
-from .classify import Operation, Retry, Verdict, judge
+from .classify import AttemptOutcome, Operation, Retry, classify
 from .failure import make_error
 from .limits import RateLimiter
 
@@ -90,7 +90,7 @@ class _Progress:
 class _Tried:
     """What an attempt came to, with which token; `seconds` is None where none was made."""
 
-    verdict: Verdict[Any]
+    result: AttemptOutcome[Any]
     seconds: float | None = None
     token: str = field(default="", repr=False)
 
@@ -122,12 +122,12 @@ class Engine:
         key = None if operation.safe else check_idempotency_key(idempotency_key)
         call = _Progress(operation, request, key, deadline or self.deadline())
         try:
-            verdict = await self._run(call)
+            result = await self._run(call)
         finally:
             self.shared.quota.give_back(call.owed)
-        if verdict.error is None:
-            return verdict.value  # type: ignore[return-value]  # of the operation's type
-        raise make_error(operation, verdict, attempts=call.attempts, key=key, doubt=call.doubt)
+        if result.error is None:
+            return result.value  # type: ignore[return-value]  # of the operation's type
+        raise make_error(operation, result, attempts=call.attempts, key=key, doubt=call.doubt)
 
     async def pause(self, retries: int, deadline: Deadline) -> bool:
         """Wait as before a retry, after so many of a call that its caller repeats; False: there is none."""
@@ -143,35 +143,35 @@ class Engine:
         """Give the quota back what so many pauses drew: the retries after them came to something."""
         self.shared.quota.give_back(pauses * RetryQuota.RETRY_COST)
 
-    async def _run(self, call: _Progress) -> Verdict[Any]:
+    async def _run(self, call: _Progress) -> AttemptOutcome[Any]:
         while True:
             slot = await self._admit(call)
-            if isinstance(slot, Verdict):
+            if isinstance(slot, AttemptOutcome):
                 return slot
             try:
                 tried = await self._attempt(call, slot)
             finally:
                 self.shared.limiter.release()
-                slot.home.release(slot)
-            verdict = tried.verdict
+                slot.pool.release(slot)
+            result = tried.result
             if tried.seconds is None:
-                return verdict
-            call.doubt = call.doubt or verdict.doubt
+                return result
+            call.doubt = call.doubt or result.doubt
             replay = False
-            if verdict.status == HTTPStatus.UNAUTHORIZED and not call.replayed:
-                verdict = await self._renew(call, tried)
+            if result.status == HTTPStatus.UNAUTHORIZED and not call.replayed:
+                result = await self._renew(call, tried)
                 replay = call.replayed
-            wait = 0.0 if replay else self._wait_before_retry(call, verdict)
-            self._tell(call, tried.verdict, tried.seconds, wait)
-            if verdict.error is None:
+            wait = 0.0 if replay else self._wait_before_retry(call, result)
+            self._tell(call, tried.result, tried.seconds, wait)
+            if result.error is None:
                 self.shared.auth.accepted(tried.token)
                 self.shared.quota.give_back(call.cost or RetryQuota.CLEAN_SUCCESS)
             if wait is None:
-                return verdict
+                return result
             if wait > 0:
                 await self.shared.clock.sleep(wait)
 
-    async def _admit(self, call: _Progress) -> Slot | Verdict[Any]:
+    async def _admit(self, call: _Progress) -> Slot | AttemptOutcome[Any]:
         """Wait for a slot and for the limiter, or tell why there is no attempt."""
         again = call.deadline.started
         try:
@@ -180,7 +180,7 @@ class Engine:
                 try:
                     await self.shared.limiter.acquire(again=again)
                 except BaseException:
-                    slot.home.release(slot)
+                    slot.pool.release(slot)
                     raise
         except TimeoutError:
             return _OUT_OF_TIME
@@ -192,7 +192,7 @@ class Engine:
     async def _attempt(self, call: _Progress, slot: Slot) -> _Tried:
         shared = self.shared
         try:
-            slot.home.check_open()
+            slot.pool.check_open()
             with TimeLimit(call.deadline.remaining()):
                 token = await shared.auth.token()
         except TimeoutError:
@@ -210,14 +210,14 @@ class Engine:
         began = shared.clock.monotonic()
         came = await shared.network.exchange(slot, call.request, headers, self._timeout.within(remaining))
         seconds = shared.clock.monotonic() - began
-        verdict = judge(call.operation, came, doubt=call.doubt, now=shared.clock.wall())
-        if verdict.error is not None:
-            verdict = judge(call.operation, came.without(token), doubt=call.doubt, now=shared.clock.wall())
-        if verdict.error is errors.InvalidResponseError:
+        result = classify(call.operation, came, doubt=call.doubt, now=shared.clock.wall())
+        if result.error is not None:
+            result = classify(call.operation, came.without(token), doubt=call.doubt, now=shared.clock.wall())
+        if result.error is errors.InvalidResponseError:
             slot.broken = True  # what comes next on this connection may belong to this answer
-        return _Tried(verdict, seconds, token)
+        return _Tried(result, seconds, token)
 
-    async def _renew(self, call: _Progress, tried: _Tried) -> Verdict[Any]:
+    async def _renew(self, call: _Progress, tried: _Tried) -> AttemptOutcome[Any]:
         """Ask, once in a call, for another token than the refused one; tell what to end with where there is none."""
         try:
             with TimeLimit(call.deadline.remaining()):
@@ -226,13 +226,13 @@ class Engine:
             return _stopped(call, error)
         except TimeoutError:
             pass  # the refusal is the answer then
-        return tried.verdict
+        return tried.result
 
-    def _wait_before_retry(self, call: _Progress, verdict: Verdict[Any]) -> float | None:
+    def _wait_before_retry(self, call: _Progress, result: AttemptOutcome[Any]) -> float | None:
         """Seconds to wait before another attempt, or None: there is none. Draws on the quota."""
-        policy, shared, after = self._retry, self.shared, verdict.retry_after
-        throttled = verdict.retry is Retry.THROTTLED
-        if verdict.retry is Retry.NO or (verdict.doubt and not call.operation.resend):
+        policy, shared, after = self._retry, self.shared, result.retry_after
+        throttled = result.retry is Retry.THROTTLED
+        if result.retry is Retry.NO or (result.doubt and not call.operation.resend):
             return None
         wait = policy.backoff(call.retries, shared.clock)
         if after is not None:
@@ -241,39 +241,39 @@ class Engine:
             if throttled:
                 shared.limiter.pause(after)
             wait = max(wait, after)
-        if call.attempts - call.replayed >= policy.max_attempts or (verdict.retry is Retry.ONCE and call.asked_again):
+        if call.attempts - call.replayed >= policy.max_attempts or (result.retry is Retry.ONCE and call.asked_again):
             return None
         cost = RetryQuota.THROTTLED_COST if throttled else RetryQuota.RETRY_COST
         if wait >= call.deadline.remaining() or not shared.quota.draw(cost):
             return None
         call.cost = call.owed = cost
         call.retries += 1
-        call.asked_again = call.asked_again or verdict.retry is Retry.ONCE
+        call.asked_again = call.asked_again or result.retry is Retry.ONCE
         return wait
 
-    def _tell(self, call: _Progress, verdict: Verdict[Any], seconds: float, wait: float | None) -> None:
+    def _tell(self, call: _Progress, result: AttemptOutcome[Any], seconds: float, wait: float | None) -> None:
         name, number = call.operation.name, call.attempts
-        error = None if verdict.error is None else verdict.error.__name__
-        came = verdict.status if verdict.status is not None else error
+        error = None if result.error is None else result.error.__name__
+        came = result.status if result.status is not None else error
         logger.debug("%s attempt %d: %s in %.3f s", name, number, came, seconds)
         if wait is not None:
             logger.info("%s: attempt %d came to %s, the next one is in %.3f s", name, number, came, wait)
         if self.shared.on_attempt is not None:
-            attempt = Attempt(name, number, verdict.status, error, seconds, wait, call.key, verdict.trace_id)
+            attempt = Attempt(name, number, result.status, error, seconds, wait, call.key, result.trace_id)
             try:
                 self.shared.on_attempt(attempt)
             except Exception:  # a broken hook must not cost the caller the outcome of the call
                 logger.warning("on_attempt raised, which is ignored", exc_info=True)
 
 
-_OUT_OF_TIME: Verdict[Any] = Verdict(error=errors.CallTimeoutError, text="the deadline has passed")
+_OUT_OF_TIME: AttemptOutcome[Any] = AttemptOutcome(error=errors.CallTimeoutError, text="the deadline has passed")
 
 
-def _stopped(call: _Progress, error: errors.BrexError) -> Verdict[Any]:
+def _stopped(call: _Progress, error: errors.BrexError) -> AttemptOutcome[Any]:
     """End a call with an error that somebody else raised; a client that is closed in mid-call lost its connection."""
     if isinstance(error, errors.ConfigurationError) and call.attempts:
-        return Verdict(error=errors.ConnectionFailedError, text=str(error))
-    return Verdict(error=type(error), failure=error)
+        return AttemptOutcome(error=errors.ConnectionFailedError, text=str(error))
+    return AttemptOutcome(error=type(error), failure=error)
 
 
 class Authorizer(Protocol):

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from brex_accounting import errors
-from brex_accounting._http.response import Answer, NoAnswer, retry_after
+from brex_accounting._http.response import Response, TransportFailure, retry_after
 from brex_accounting._text import EXCERPT_LENGTH, printable
 from brex_accounting_api.types import decode
 
@@ -41,7 +41,7 @@ class Retry(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(Generic[T]):
+class AttemptOutcome(Generic[T]):
     """What one attempt came to: a value, or an error."""
 
     value: T | None = None
@@ -58,22 +58,24 @@ class Verdict(Generic[T]):
     """An error that was made elsewhere, such as by the authorization."""
 
 
-def judge(operation: Operation[T], came: Answer | NoAnswer, *, doubt: bool, now: float) -> Verdict[T]:
+def classify(
+    operation: Operation[T], came: Response | TransportFailure, *, doubt: bool, now: float
+) -> AttemptOutcome[T]:
     """Tell what came back of an attempt; `doubt` is that of the attempts before it, `now` the wall clock."""
-    if isinstance(came, NoAnswer):
+    if isinstance(came, TransportFailure):
         error = errors.CallTimeoutError if came.timed_out else errors.ConnectionFailedError
-        return Verdict(error=error, text=printable(came.reason), retry=Retry.YES, doubt=came.sent)
+        return AttemptOutcome(error=error, text=printable(came.reason), retry=Retry.YES, doubt=came.sent)
     if came.too_large:
         return _unreadable(came, "its body is larger than 64 MiB", Retry.NO)
     if HTTPStatus.OK <= came.status < HTTPStatus.MULTIPLE_CHOICES:
-        return _judge_success(operation, came)
+        return _classify_success(operation, came)
     if came.status < HTTPStatus.BAD_REQUEST:
         redirect = came.status >= HTTPStatus.MULTIPLE_CHOICES
         return _unreadable(came, "redirects are not followed" if redirect else "it is none to this request", Retry.NO)
-    return _judge_refusal(came, doubt=doubt, now=now)
+    return _classify_refusal(came, doubt=doubt, now=now)
 
 
-def _judge_success(operation: Operation[T], answer: Answer) -> Verdict[T]:
+def _classify_success(operation: Operation[T], answer: Response) -> AttemptOutcome[T]:
     if answer.defect:
         return _unreadable(answer, answer.defect, Retry.YES)
     if not is_json_type(answer.content_type):
@@ -86,15 +88,15 @@ def _judge_success(operation: Operation[T], answer: Answer) -> Verdict[T]:
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not hide that the change was made
         reason = type(error).__name__
     else:
-        return Verdict(value=value, status=answer.status, trace_id=answer.trace_id)
+        return AttemptOutcome(value=value, status=answer.status, trace_id=answer.trace_id)
     if not answer.body:
         return _unreadable(answer, "its body is empty", Retry.YES)
     return _unreadable(answer, reason, Retry.NO if is_json(answer.body) else Retry.YES, record_id)
 
 
-def _unreadable(answer: Answer, reason: str, retry: Retry, record_id: str | None = None) -> Verdict[Any]:
+def _unreadable(answer: Response, reason: str, retry: Retry, record_id: str | None = None) -> AttemptOutcome[Any]:
     """Only facts about the body go into the text: the body of a success is other people's books."""
-    return Verdict(
+    return AttemptOutcome(
         error=errors.InvalidResponseError,
         text=f"the answer {answer.status} {_body_facts(answer)} cannot be understood: {reason}",
         attributes={
@@ -111,11 +113,11 @@ def _unreadable(answer: Answer, reason: str, retry: Retry, record_id: str | None
     )
 
 
-def _body_facts(answer: Answer) -> str:
+def _body_facts(answer: Response) -> str:
     return f"({printable(answer.content_type or 'no Content-Type')}, {answer.length} bytes)"
 
 
-def _judge_refusal(answer: Answer, *, doubt: bool, now: float) -> Verdict[Any]:
+def _classify_refusal(answer: Response, *, doubt: bool, now: float) -> AttemptOutcome[Any]:
     envelope = read_envelope(answer.body)
     wait = retry_after(answer.headers, now)
     status, code, details = answer.status, envelope.error_code, envelope.details
@@ -131,7 +133,7 @@ def _judge_refusal(answer: Answer, *, doubt: bool, now: float) -> Verdict[Any]:
     said = f"{status} {printable(code or '')}".rstrip() + (f": {envelope.message}" if envelope.message else "")
     if code is None:
         said += f" {_body_facts(answer)}"
-    return Verdict(
+    return AttemptOutcome(
         error=error,
         text=f"the API answered {said}",
         attributes={

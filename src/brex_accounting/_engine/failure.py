@@ -9,7 +9,7 @@ from brex_accounting import errors
 from brex_accounting._text import printable
 from brex_accounting.errors import Outcome
 
-from .classify import Operation, Verdict
+from .classify import AttemptOutcome, Operation
 
 _ADVICE: dict[type[errors.BrexError], str] = {
     errors.ConnectionFailedError: "check the network and the address, then repeat the call",
@@ -37,38 +37,42 @@ _MAY_CHANGE = (errors.RateLimitedError, errors.ConflictError)
 
 
 def make_error(
-    operation: Operation[Any], verdict: Verdict[Any], *, attempts: int, key: str | None, doubt: bool
+    operation: Operation[Any], result: AttemptOutcome[Any], *, attempts: int, key: str | None, doubt: bool
 ) -> errors.BrexError:
-    """Make the error for a verdict that is no success; `doubt` is that of all attempts together."""
-    kind = verdict.error or errors.BrexError
+    """Make the error for a result that is not a success; `doubt` is that of all attempts together."""
+    kind = result.error or errors.BrexError
     outcome = Outcome.UNKNOWN if doubt and not operation.safe else Outcome.NOT_APPLIED
-    if isinstance(verdict.failure, errors.ConfigurationError):
-        return copy.copy(verdict.failure)  # without the frames that it came through
-    if verdict.failure is not None:
-        error = copy.copy(verdict.failure)  # others may be raising the same one
+    if isinstance(result.failure, errors.ConfigurationError):
+        return copy.copy(result.failure)  # without the frames that it came through
+    if result.failure is not None:
+        error = copy.copy(result.failure)  # others may be raising the same one
         error.outcome, error.operation, error.attempts, error.idempotency_key = outcome, operation.name, attempts, key
         return error
-    trace = f" (trace id {printable(verdict.trace_id)})" if verdict.trace_id else ""
+    trace = f" (trace id {printable(result.trace_id)})" if result.trace_id else ""
     return kind(
-        f"{operation.name}: {verdict.text.rstrip('.')}{trace}. {_next_step(operation, verdict, kind, key, outcome)}.",
+        f"{operation.name}: {result.text.rstrip('.')}{trace}. {_next_step(operation, result, kind, key, outcome)}.",
         outcome=outcome,
         operation=operation.name,
         attempts=attempts,
         idempotency_key=key,
-        **verdict.attributes,
+        **result.attributes,
     )
 
 
 def _next_step(
-    operation: Operation[Any], verdict: Verdict[Any], kind: type[errors.BrexError], key: str | None, outcome: Outcome
+    operation: Operation[Any],
+    result: AttemptOutcome[Any],
+    kind: type[errors.BrexError],
+    key: str | None,
+    outcome: Outcome,
 ) -> str:
-    blocking = printable(verdict.attributes.get("existing_integration_id") or "") or "the active integration"
+    blocking = printable(result.attributes.get("existing_integration_id") or "") or "the active integration"
     advice = _ADVICE.get(kind, _DEFAULT_ADVICE).format(existing_integration_id=blocking)
-    if verdict.attributes.get("record_id"):
+    if result.attributes.get("record_id"):
         advice = _UNREADABLE_RECORD.get(operation.name, advice)
     if outcome is Outcome.NOT_APPLIED:
         return advice[0].upper() + advice[1:] if operation.safe else f"It changed nothing: {advice}"
-    definite = issubclass(kind, errors.APIError) and kind not in _MAY_CHANGE and not verdict.doubt
+    definite = issubclass(kind, errors.APIError) and kind not in _MAY_CHANGE and not result.doubt
     if not definite:
         return f"It may have been applied: to find out, repeat the call with idempotency_key={key!r}"
     return "An earlier attempt of this call may have been applied: look at the state before you repeat it"

@@ -7,7 +7,7 @@ import re
 
 import httpx
 
-from brex_accounting._arguments import refuse
+from brex_accounting.errors import ConfigurationError
 
 Address = httpx.URL
 
@@ -15,7 +15,7 @@ Address = httpx.URL
 def check_base_url(value: object, name: str = "base_url") -> Address:
     """Check an address that credentials will be sent to. Never repeats it: it may hold a password."""
     if not isinstance(value, str):
-        refuse(f"{name} must be a string.")
+        raise ConfigurationError(f"{name} must be a string.")
     try:
         url = httpx.URL(value)
     except httpx.InvalidURL:
@@ -25,13 +25,13 @@ def check_base_url(value: object, name: str = "base_url") -> Address:
         or not _is_host(url)
         or not 0 < (1 if url.port is None else url.port) < 2**16
     ):
-        refuse(f"{name} must be an address such as https://api.brex.com.")
+        raise ConfigurationError(f"{name} must be an address such as https://api.brex.com.")
     if url.userinfo:
-        refuse(f"{name} must not hold a user name or password: pass a token as auth.")
+        raise ConfigurationError(f"{name} must not hold a user name or password: pass a token as auth.")
     if url.query or url.fragment or "?" in value or "#" in value:
-        refuse(f"{name} must not hold a query or a fragment.")
+        raise ConfigurationError(f"{name} must not hold a query or a fragment.")
     if url.scheme == "http" and not is_loopback(url.host):
-        refuse(f"{name} must be https: http, which anyone on the way can read, is for loopback only.")
+        raise ConfigurationError(f"{name} must be https: http, which anyone on the way can read, is for loopback only.")
     return url
 
 

@@ -6,7 +6,8 @@ from importlib.util import find_spec
 
 import httpx
 
-from brex_accounting._arguments import check_count, refuse
+from brex_accounting._arguments import check_count
+from brex_accounting.errors import ConfigurationError
 
 
 def aiohttp_transport(*, max_connections: int = 20) -> httpx.AsyncBaseTransport:
@@ -24,7 +25,7 @@ def aiohttp_transport(*, max_connections: int = 20) -> httpx.AsyncBaseTransport:
     """
     check_count(max_connections, "max_connections")
     if find_spec("httpx_aiohttp") is None:
-        refuse('aiohttp_transport needs an extra: pip install "brex-accounting[aiohttp]".')
+        raise ConfigurationError('aiohttp_transport needs an extra: pip install "brex-accounting[aiohttp]".')
     import httpx_aiohttp  # noqa: PLC0415 - an extra
 
     limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)

@@ -16,7 +16,7 @@ from brex_accounting._arguments import check_positive
 
 from .aiohttp import by_cause
 from .body import Body
-from .response import Answer, NoAnswer
+from .response import Response, TransportFailure
 
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -69,7 +69,7 @@ class _Exchange:
         """Let go of the answer, which leads back here by its request's trace: a circle would keep its body for long."""
         self._response = None
 
-    async def run(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
+    async def run(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Response:
         self._handed_over = True
         self._response = response = await transport.handle_async_request(request)
         try:
@@ -86,7 +86,7 @@ class _Exchange:
                 await response.aclose()
         return self._answer(response, self._body.defect)
 
-    def ended_by(self, error: Exception) -> Answer | NoAnswer:
+    def ended_by(self, error: Exception) -> Response | TransportFailure:
         """Tell what came, as far as it came. A status that says no is an answer whatever became of its body."""
         error = by_cause(error)
         timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
@@ -96,7 +96,7 @@ class _Exchange:
             return self._answer(response, f"its body {'cannot be decompressed' if broken else 'was cut short'}")
         sent = self._sent if self._traced else self._handed_over and not isinstance(error, NEVER_SENT)
         reason = "no answer in time" if timed_out else f"{type(error).__name__}: {error}".removesuffix(": ")
-        return NoAnswer(reason, sent=sent or response is not None, timed_out=timed_out)
+        return TransportFailure(reason, sent=sent or response is not None, timed_out=timed_out)
 
-    def _answer(self, response: httpx.Response, defect: str | None) -> Answer:
-        return Answer(response.status_code, response.headers, self._body.content, defect, self._body.too_large)
+    def _answer(self, response: httpx.Response, defect: str | None) -> Response:
+        return Response(response.status_code, response.headers, self._body.content, defect, self._body.too_large)

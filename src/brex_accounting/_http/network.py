@@ -18,14 +18,13 @@ from typing import Any
 
 import httpx
 
-from brex_accounting._arguments import refuse
 from brex_accounting._clock import TimeLimit
 from brex_accounting.errors import ConfigurationError
 
 from .addresses import is_loopback
 from .exchange import Timeout, _Exchange
 from .gate import Gate
-from .response import Answer, NoAnswer
+from .response import Response, TransportFailure
 
 _CLOSED = "The client is closed: make a new one."
 Transport = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
@@ -36,11 +35,11 @@ class Slot:
     """One place on the wire."""
 
     transport: httpx.AsyncBaseTransport
-    home: _Slots
+    pool: _SlotPool
     broken: bool = False
 
 
-class _Slots:
+class _SlotPool:
     """The slots of one event loop: with a transport each, or all around the one that the user brought."""
 
     def __init__(self, size: int, make: Callable[[], httpx.AsyncBaseTransport], *, shared: bool, owned: bool) -> None:
@@ -58,7 +57,7 @@ class _Slots:
 
     def check_open(self) -> None:
         if self._closed:
-            refuse(_CLOSED)
+            raise ConfigurationError(_CLOSED)
 
     async def acquire(self, *, again: bool) -> Slot:
         await self._gate.acquire(again=again)
@@ -108,7 +107,7 @@ def _made(make: Callable[[], httpx.AsyncBaseTransport]) -> httpx.AsyncBaseTransp
         raise
     except Exception as error:  # noqa: BLE001 - the user's callable, SSL_CERT_FILE, a proxy: all configuration
         reason = type(error).__name__
-    return refuse(f"No connection can be made ready ({reason}): check transport, or proxy and certificates.")
+    raise ConfigurationError(f"No connection can be made ready ({reason}): check transport, or proxy and certificates.")
 
 
 class Network:
@@ -118,7 +117,7 @@ class Network:
         self._base_url = str(base_url).rstrip("/")
         self._transport = transport
         self._size = max_connections
-        self._slots: dict[asyncio.AbstractEventLoop, _Slots] = {}
+        self._slots: dict[asyncio.AbstractEventLoop, _SlotPool] = {}
         self._closed = False
         self._connect = _Connector(base_url)
 
@@ -128,7 +127,7 @@ class Network:
     async def acquire(self, *, again: bool = False) -> Slot:
         """Wait for a slot, in the order of arrival (see Gate). Each slot is released once."""
         if self._closed:
-            refuse(_CLOSED)
+            raise ConfigurationError(_CLOSED)
         loop = asyncio.get_running_loop()
         slots = self._slots.get(loop)
         if slots is None:
@@ -138,12 +137,12 @@ class Network:
             await anext(slots.janitor)
         return await slots.acquire(again=again)
 
-    def _new_slots(self) -> _Slots:
+    def _new_slots(self) -> _SlotPool:
         given = self._transport
         if given is None:
-            return _Slots(self._size, self._connect, shared=False, owned=True)
+            return _SlotPool(self._size, self._connect, shared=False, owned=True)
         transport = given if isinstance(given, httpx.AsyncBaseTransport) else _made(given)
-        return _Slots(self._size, lambda: transport, shared=True, owned=transport is not given)
+        return _SlotPool(self._size, lambda: transport, shared=True, owned=transport is not given)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -153,7 +152,7 @@ class Network:
 
     async def exchange(
         self, slot: Slot, request: Mapping[str, Any], headers: Mapping[str, str], limit: Timeout
-    ) -> Answer | NoAnswer:
+    ) -> Response | TransportFailure:
         """Send what the generated `get_kwargs` gives, and read the answer, decompressed and up to 64 MiB."""
         exchange = _Exchange()
         slot.broken = True
@@ -172,7 +171,7 @@ class Network:
             return exchange.ended_by(error)
         finally:
             if exchange.half_open is not None:
-                slot.home.close(exchange.half_open)
+                slot.pool.close(exchange.half_open)
             exchange.forget()
         slot.broken = answer.too_large or answer.defect is not None
         return answer

@@ -14,7 +14,7 @@ from .body import MAX_BODY
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An HTTP answer, its body as far as it came."""
 
     status: int
@@ -38,7 +38,7 @@ class Answer:
     def trace_id(self) -> str | None:
         return self.headers.get("x-brex-trace-id")
 
-    def without(self, secret: str) -> Answer:
+    def without(self, secret: str) -> Response:
         """The same answer, should it echo the secret."""
         return replace(
             self,
@@ -48,7 +48,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class TransportFailure:
     """No HTTP answer came."""
 
     reason: str
@@ -56,7 +56,7 @@ class NoAnswer:
     """Whether anything of the request may have reached the server."""
     timed_out: bool
 
-    def without(self, secret: str) -> NoAnswer:
+    def without(self, secret: str) -> TransportFailure:
         """The same, should the reason quote an answer that echoes the secret."""
         return replace(self, reason=redact(self.reason, secret))
 

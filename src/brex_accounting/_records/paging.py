@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from brex_accounting._arguments import check_text, refuse
+from brex_accounting._arguments import check_text
 from brex_accounting._engine.classify import Operation
-from brex_accounting.errors import InvalidResponseError
+from brex_accounting.errors import ConfigurationError, InvalidResponseError
 from brex_accounting.models import InvalidRecord, RecordPage
 
 from .parsing import ReadPage, read_lenient_page, read_page
@@ -140,7 +140,7 @@ QUERY = Operation("queryAccountingRecords", read_page, safe=True)
 LENIENT_QUERY = Operation("queryAccountingRecords", read_lenient_page, safe=True)
 
 
-class RecordWalk:
+class RecordPaginator:
     """Goes through the pages of a query, which is several requests where the ids are too many for one.
 
     `close` it when no more is wanted.
@@ -160,9 +160,11 @@ class RecordWalk:
         self._parts = [None] if ids is None else list(split(check_ids(ids)))
         start = None if cursor is None else check_text(cursor, "cursor")
         if start is not None and len(self._parts) > 1:
-            refuse("cursor leads on within one request, and these ids take several: leave cursor out.")
+            raise ConfigurationError(
+                "cursor leads on within one request, and these ids take several: leave cursor out."
+            )
         if on_invalid is not None and (not callable(on_invalid) or _is_async(on_invalid)):
-            refuse("on_invalid must be an ordinary function, for it is not awaited.")
+            raise ConfigurationError("on_invalid must be an ordinary function, for it is not awaited.")
         self._on_invalid = on_invalid
         self._operation = QUERY if on_invalid is None else LENIENT_QUERY
         self._seen = Seen()

@@ -165,7 +165,7 @@ def _read_wire_page(body: bytes) -> _Page:
     try:
         return _read(_Page, body)
     except ValueError:
-        apart = set_items_apart(body)
+        apart = split_items(body)
         if apart is None:
             raise
     items, rest = apart
@@ -196,7 +196,7 @@ def _read_status(source: bytes) -> RecordStatus | None:
     with suppress(ValueError):
         return _read(RecordStatus, source)
     with suppress(ValueError):
-        return msgspec.convert(_loosely(source), RecordStatus)
+        return msgspec.convert(_parse_leniently(source), RecordStatus)
     return None
 
 
@@ -205,12 +205,12 @@ def _record_id(source: bytes) -> str | None:
         return _read(_Identified, source).id
     except ValueError:
         pass
-    document = _loosely(source)
+    document = _parse_leniently(source)
     found = document.get("id") if isinstance(document, dict) else None
     return found if isinstance(found, str) else None
 
 
-def _loosely(source: bytes) -> object:
+def _parse_leniently(source: bytes) -> object:
     """Read JSON that may hold half a surrogate pair in some text: json takes it, msgspec does not."""
     try:
         return json.loads(source)
@@ -221,7 +221,7 @@ def _loosely(source: bytes) -> object:
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},:"]', re.DOTALL)
 
 
-def set_items_apart(page: bytes) -> tuple[list[bytes], bytes] | None:
+def split_items(page: bytes) -> tuple[list[bytes], bytes] | None:
     """Return the items, and the page without them; None where it has no `items` that begin and end."""
     items: list[bytes] = []
     depth = began = start = 0

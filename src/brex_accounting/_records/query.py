@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from brex_accounting._arguments import check_count, check_flag, check_moment, check_text, refuse
+from brex_accounting._arguments import check_count, check_datetime, check_flag, check_text
+from brex_accounting.errors import ConfigurationError
 from brex_accounting_api.api.accounting_records import query_accounting_records
 
 MAX_IDS = 500
@@ -41,7 +42,7 @@ class RecordQuery:
             limit=limit,
             review_status=None if review_status is None else check_text(review_status, "review_status"),
             source_type=None if source_type is None else check_text(source_type, "source_type"),
-            updated_after=None if updated_after is None else check_moment(updated_after, "updated_after"),
+            updated_after=None if updated_after is None else check_datetime(updated_after, "updated_after"),
             single_entry=None if single_entry is None else check_flag(single_entry, "single_entry"),
         )
 
@@ -71,10 +72,10 @@ def check_limit(limit: object, name: str) -> int:
 def check_ids(ids: object) -> list[str]:
     """Check record ids and leave out those that were named before."""
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        refuse("ids must be several ids, such as a list of strings.")
+        raise ConfigurationError("ids must be several ids, such as a list of strings.")
     checked = list(dict.fromkeys(check_text(each, "An id of ids") for each in ids))
     if any(_characters(each) > MAX_ID_CHARACTERS for each in checked):
-        refuse("An id of ids is longer than any id: pass the ids that Brex gave.")
+        raise ConfigurationError("An id of ids is longer than any id: pass the ids that Brex gave.")
     return checked
 
 

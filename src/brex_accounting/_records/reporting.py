@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from brex_accounting._arguments import check_idempotency_key, refuse
+from brex_accounting._arguments import check_idempotency_key
 from brex_accounting._engine.classify import Operation
 from brex_accounting._text import printable
 from brex_accounting.errors import (
     BrexError,
+    ConfigurationError,
     ConflictError,
     DuplicateRecordsError,
     InvalidResponseError,
@@ -52,14 +53,16 @@ REPORT = Operation("reportAccountingExportResults", read_updated_ids)
 def check_results(results: object) -> list[ExportResult]:
     """Check what a caller passed: results, and none of them for a record that another one is for."""
     if isinstance(results, (str, bytes)) or not isinstance(results, Iterable):
-        refuse("results must be several results, such as a list of ExportSucceeded and ExportFailed.")
+        raise ConfigurationError("results must be several results, such as a list of ExportSucceeded and ExportFailed.")
     checked = list(results)
     seen = set[str]()
     for result in checked:
         if not isinstance(result, (ExportSucceeded, ExportFailed)):
-            refuse(f"results must hold ExportSucceeded and ExportFailed, not {type(result).__name__}.")
+            raise ConfigurationError(
+                f"results must hold ExportSucceeded and ExportFailed, not {type(result).__name__}."
+            )
         if result.record_id in seen:
-            refuse(
+            raise ConfigurationError(
                 f"results holds more than one result for the record {printable(result.record_id)}: report each once."
             )
         seen.add(result.record_id)
@@ -129,7 +132,7 @@ class _Batch:
             if self._error is not None:
                 go_on = self._take_out(self._error)
             if self._unsettled:
-                go_on = await self._settle()
+                go_on = await self._resolve_unknown()
         if not self._pending:
             self._engine.repay(self._pauses)
         for record_id in list(self._pending):
@@ -179,7 +182,7 @@ class _Batch:
             return False
         return True
 
-    async def _settle(self) -> bool:
+    async def _resolve_unknown(self) -> bool:
         """Look at what is unsettled, until that was possible; tell whether the rest may be sent."""
         refused = isinstance(self._error, (NotFoundError, RecordsNotReadyError))
         # What goes out again is looked at as a whole, also those of it whose outcome is known by now.

@@ -19,8 +19,6 @@ from ._oauth import PREFIX, OAuthEndpoints, find_endpoint
 from ._wire import Reply
 
 TRACE_ID: Final = "X-Brex-Trace-Id"
-# A long run's log keeps the latest.
-_REQUESTS_LOGGED: Final = 100_000
 
 
 class Connection(Protocol):
@@ -53,9 +51,16 @@ class ReceivedRequest:
 class App:
     """The sandbox as an ASGI application."""
 
-    def __init__(self, gateway: Gateway, oauth: OAuthEndpoints, faults: FaultQueue, controls: Controls) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        oauth: OAuthEndpoints,
+        faults: FaultQueue,
+        controls: Controls,
+        requests: deque[ReceivedRequest],
+    ) -> None:
         self.faults = faults
-        self.requests: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_LOGGED)
+        self.requests = requests
         self._gateway = gateway
         self._oauth = oauth
         self._controls = controls
@@ -77,7 +82,7 @@ class App:
             authorization=request.headers.get("Authorization"),
         )
         if call.path.startswith(CONTROLS_PREFIX):
-            await _Answer(scope, receive, send).reply(self._controls.answer(call, self.requests))
+            await _Answer(scope, receive, send).reply(self._controls.answer(call))
             return
         is_oauth = call.path.startswith(PREFIX)
         received = ReceivedRequest(call.method, call.path, "" if is_oauth else call.query, call.idempotency_key)

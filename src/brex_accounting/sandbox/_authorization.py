@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from ._grants import (
+    ACCOUNT,
     AccessToken,
     AuthorizationOptions,
     Caller,
@@ -23,8 +24,6 @@ from ._grants import (
 )
 
 OFFLINE_ACCESS: Final = "offline_access"
-# Brex has one customer behind each consent; the sandbox's is called this.
-ACCOUNT: Final = "account"
 _OPENID_SCOPES: Final = frozenset({"openid", OFFLINE_ACCESS})
 # A long run's log keeps the latest.
 _REQUESTS_LOGGED: Final = 100_000
@@ -198,7 +197,9 @@ class AuthorizationServer:
             return False
         return redirect_uri in self.options.redirect_uris or _LOOPBACK.fullmatch(redirect_uri) is not None
 
-    def consent(self, client_id: str, redirect_uri: str, scope: str | None, challenge: str | None) -> str:
+    def consent(
+        self, client_id: str, redirect_uri: str, scope: str | None, challenge: str | None, account: str = ACCOUNT
+    ) -> str:
         """Ask the customer, and return a code; `challenge` is for S256, the only method."""
         if challenge is not None and not _CHALLENGE.fullmatch(challenge):
             raise OAuthError("invalid_request", "The code_challenge is not a SHA-256 in base64url.")
@@ -206,7 +207,7 @@ class AuthorizationServer:
         if not self.options.consents:
             raise OAuthError("access_denied", "The customer refused.")
         code = f"code_{self._new_secret()}"
-        grant = self._new_grant(ACCOUNT, client_id, scopes)
+        grant = self._new_grant(account, client_id, scopes)
         expires_at = self._clock() + self.options.code_lifetime
         self._codes[fingerprint(code)] = Code(grant, redirect_uri, challenge, expires_at)
         return code
@@ -216,7 +217,7 @@ class AuthorizationServer:
         token = self._access_tokens.get(fingerprint(access_token))
         if token is None or token.grant.revoked or self._clock() >= token.expires_at:
             return None
-        return Caller(f"{token.grant.client_id} {token.grant.account}", token.scopes)
+        return Caller(f"{token.grant.client_id} {token.grant.account}", token.scopes, token.grant.account)
 
     def _reuse(self, token: RefreshToken, answer: Issued) -> Issued:
         successor = self._refresh_tokens[fingerprint(str(answer.refresh_token))]

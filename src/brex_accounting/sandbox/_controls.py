@@ -3,95 +3,224 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote
 
+from ._accounts import Account, Accounts
+from ._authorization import AuthorizationServer
 from ._faults import FaultQueue, fault_from_json
-from ._gateway import INTEGRATION_WRITE, Call, Gateway, not_routed
+from ._gateway import Call, Gateway, not_routed
+from ._grants import AuthorizationOptions
 from ._requests import parse_json
-from ._state import State
+from ._scopes import INTEGRATION_WRITE
 from ._webhooks import Webhooks
-from ._wire import Reply, error
+from ._wire import Number, Reply, error, timestamp
 
 PREFIX: Final = "/_sandbox/"
-# Brex has no scope for this; the read-only token is not to have it.
+# Brex has no scope for this; the read-only token must not have it.
 _SCOPES: Final = frozenset({INTEGRATION_WRITE})
+# A client's credentials are made once.
+_AUTHORIZATION_OPTIONS: Final = tuple(
+    each.name for each in fields(AuthorizationOptions) if each.name not in {"client_id", "client_secret"}
+)
+_RECORD: Final = "records/"
+
+Action = Callable[[Account, str, bytes], object]
+"""Takes the token's account, the id in the path, and the body; returns the answer, or None for the view."""
+View = Callable[[Account], Mapping[str, object]]
 
 
 class Controls:
-    """Answers the requests below /_sandbox/. What can be done to a thing is answered with how it is then."""
+    """Answers the requests below /_sandbox/; what changes a thing answers with how the thing is afterwards.
 
-    def __init__(self, gateway: Gateway, state: State, faults: FaultQueue, webhooks: Webhooks) -> None:
+    Records, review_status and exports are those of the token's account; everything else is the whole sandbox's.
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: Gateway,
+        accounts: Accounts,
+        faults: FaultQueue,
+        webhooks: Webhooks,
+        authorization: AuthorizationServer,
+        log: Iterable[Any],
+    ) -> None:
         self._gateway = gateway
-        self._state = state
+        self._accounts = accounts
         self._faults = faults
         self._webhooks = webhooks
-        self._actions: dict[tuple[str, str], Callable[[bytes], object]] = {
-            ("GET", "requests"): lambda _: None,
-            ("POST", "faults"): lambda body: faults.add(fault_from_json(parse_json(body))),
-            ("DELETE", "faults"): lambda _: faults.clear(),
-            ("POST", "review_status"): lambda body: self._set_review_status(_fields(body, "ids", "review_status")),
-            ("GET", "webhooks"): lambda _: None,
-            ("POST", "webhooks"): lambda body: self._register(_fields(body, "url", "spelling")),
-            ("DELETE", "webhooks"): lambda _: webhooks.forget(),
-            ("POST", "webhooks/resend"): lambda body: webhooks.resend(_text(_fields(body, "webhook_id"), "webhook_id")),
-            ("POST", "webhooks/rotation"): lambda _: webhooks.rotate(),
-            ("DELETE", "webhooks/rotation"): lambda _: webhooks.end_rotation(),
+        self._authorization = authorization
+        self._views: dict[str, View] = {
+            "requests": lambda _: {"requests": [asdict(each) for each in log]},
+            "faults": lambda _: {"faults": [asdict(fault) | {"times": times} for fault, times in faults.pending]},
+            "records": lambda account: {"records": [_summary(each) for each in account.state.records.values()]},
+            "exports": lambda account: {"exports": [_export(each) for each in account.state.exports]},
+            "review_status": lambda account: {"review_status": _review_statuses(account)},
+            "accounts": lambda _: {"accounts": [_account(each) for each in accounts.by_name.values()]},
+            "options": lambda _: {"options": self._options()},
+            "webhooks": lambda _: _webhooks(webhooks),
+        }
+        self._actions: dict[tuple[str, str], Action] = {
+            ("POST", "faults"): lambda *of: faults.add(fault_from_json(parse_json(of[-1]))),
+            ("DELETE", "faults"): lambda *_: faults.clear(),
+            ("POST", "records"): _add_records,
+            ("PATCH", "records/"): _edit_record,
+            ("POST", "review_status"): _set_review_status,
+            ("POST", "accounts"): self._add_account,
+            ("POST", "clients"): self._add_client,
+            ("POST", "grants"): self._add_grant,
+            ("PATCH", "options"): self._set_options,
+            ("POST", "webhooks"): self._register,
+            ("DELETE", "webhooks"): lambda *_: webhooks.forget(),
+            ("POST", "webhooks/resend"): self._resend,
+            ("POST", "webhooks/rotation"): lambda *_: _done(webhooks.rotate()),
+            ("DELETE", "webhooks/rotation"): lambda *_: webhooks.end_rotation(),
         }
 
-    def answer(self, call: Call, requests: Iterable[Any]) -> Reply:
-        """Answer one of them; `requests` is the log."""
-        name = call.path.removeprefix(PREFIX)
+    def answer(self, call: Call) -> Reply:
+        """Answer one of them."""
+        name, record_id = call.path.removeprefix(PREFIX), ""
+        if name.startswith(_RECORD):
+            name, record_id = _RECORD, unquote(name.removeprefix(_RECORD))
         action = self._actions.get((call.method, name))
-        if action is None:
-            return not_routed({method for method, known in self._actions if known == name})
+        reads = call.method == "GET" and name in self._views
+        if action is None and not reads:
+            methods = {method for method, known in self._actions if known == name}
+            return not_routed(methods | ({"GET"} if name in self._views else set()))
         caller = self._gateway.admit(call, _SCOPES, limited=False)
         if isinstance(caller, Reply):
             return caller
+        account = self._accounts.of(caller.account)
         try:
-            action(call.body)
+            answer = None if action is None else action(account, record_id, call.body)
         except LookupError as problem:
             return error(HTTPStatus.NOT_FOUND, "NOT_FOUND", f"{problem.args[0]}.")
         except (TypeError, ValueError) as problem:
             return error(HTTPStatus.BAD_REQUEST, "INVALID_REQUEST", f"{problem}.")
-        return Reply(HTTPStatus.OK, json.dumps(self._describe(name, requests)).encode())
+        if answer is None:
+            answer = self._views[name.partition("/")[0]](account)
+        return Reply(HTTPStatus.OK, json.dumps(answer).encode())
 
-    def _describe(self, name: str, requests: Iterable[Any]) -> Mapping[str, object]:
-        match name:
-            case "requests":
-                return {"requests": [asdict(received) for received in requests]}
-            case "faults":
-                return {"faults": [asdict(fault) | {"times": times} for fault, times in self._faults.pending]}
-            case "review_status":
-                return {"review_status": Counter(record.review_status for record in self._state.records.values())}
-            case _:
-                return {
-                    "urls": [{"url": each.url, "spelling": each.spelling} for each in self._webhooks.endpoints],
-                    "secrets": self._webhooks.secrets,
-                    "deliveries": [asdict(each) | {"body": each.body.decode()} for each in self._webhooks.deliveries],
-                }
+    def _options(self) -> Mapping[str, object]:
+        options = asdict(self._authorization.options)
+        return {"recent_days": self._accounts.recent_days} | {each: options[each] for each in _AUTHORIZATION_OPTIONS}
 
-    def _register(self, fields: Mapping[str, Any]) -> None:
-        spelling = fields.get("spelling", "snake")
-        self._webhooks.register(_text(fields, "url"), spelling=spelling)
+    def _add_account(self, _: Account, __: str, body: bytes) -> object:
+        given = _fields(body, "name", "records", "token", parse_float=Number)
+        records = given.get("records", 0)
+        if type(records) is not int and not isinstance(records, list):
+            raise ValueError("records must be a number, or a list of records")
+        token = _text(given, "token") if given.get("token") is not None else None
+        return _account(self._accounts.add(_text(given, "name"), records, token))
 
-    def _set_review_status(self, fields: Mapping[str, Any]) -> None:
-        ids = fields.get("ids")
-        if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-            raise ValueError("ids must be a list of strings")
-        self._state.set_review_status(ids, _text(fields, "review_status"))
+    def _add_client(self, _: Account, __: str, body: bytes) -> object:
+        given = _fields(body, "client_id", "client_secret")
+        client_id, client_secret = self._authorization.new_client(*(_text(given, each) for each in given))
+        return {"client_id": client_id, "client_secret": client_secret}
+
+    def _add_grant(self, account: Account, __: str, body: bytes) -> object:
+        given = _fields(body, "account", "scopes", "client_id")
+        name = _text(given, "account") if "account" in given else account.name
+        scopes = _texts(given, "scopes") if given.get("scopes") is not None else None
+        client_id = _text(given, "client_id") if given.get("client_id") is not None else None
+        return {"account": name, "refresh_token": self._authorization.new_grant(name, scopes, client_id=client_id)}
+
+    def _set_options(self, _: Account, __: str, body: bytes) -> None:
+        given = dict(_fields(body, "recent_days", *_AUTHORIZATION_OPTIONS))
+        recent_days = given.pop("recent_days", self._accounts.recent_days)
+        if "redirect_uris" in given:
+            given["redirect_uris"] = tuple(_texts(given, "redirect_uris"))
+        options = replace(self._authorization.options, **given)
+        self._accounts.recent_days = recent_days
+        self._authorization.options = options
+
+    def _register(self, _: Account, __: str, body: bytes) -> None:
+        given = _fields(body, "url", "spelling")
+        self._webhooks.register(_text(given, "url"), spelling=given.get("spelling", "snake"))
+
+    def _resend(self, _: Account, __: str, body: bytes) -> None:
+        self._webhooks.resend(_text(_fields(body, "webhook_id"), "webhook_id"))
 
 
-def _fields(body: bytes, *names: str) -> Mapping[str, Any]:
-    fields = parse_json(body)
-    if not isinstance(fields, dict) or not fields.keys() <= set(names):
+def _done(_: object) -> None:
+    """Answer with the view."""
+
+
+def _add_records(account: Account, _: str, body: bytes) -> object:
+    given = parse_json(body, parse_float=Number)
+    records = given if isinstance(given, list) else [given]
+    if not all(isinstance(each, dict) for each in records):
+        raise ValueError("the body must be a record, or a list of records")
+    return {"ids": account.add_records(records)}
+
+
+def _edit_record(account: Account, record_id: str, body: bytes) -> object:
+    given = parse_json(body, parse_float=Number)
+    if not isinstance(given, dict):
+        raise ValueError("the body must be an object of the fields to change")  # noqa: TRY004  # as all that is wrong
+    account.edit_record(record_id, given)
+    return _summary(account.state.records[record_id])
+
+
+def _set_review_status(account: Account, _: str, body: bytes) -> None:
+    given = _fields(body, "ids", "review_status")
+    account.state.set_review_status(_texts(given, "ids"), _text(given, "review_status"))
+
+
+def _review_statuses(account: Account) -> Mapping[str, int]:
+    return Counter(record.review_status for record in account.state.records.values())
+
+
+def _account(account: Account) -> Mapping[str, object]:
+    return {
+        "name": account.name,
+        "token": account.token,
+        "read_only_token": account.read_only_token,
+        "review_status": _review_statuses(account),
+    }
+
+
+def _webhooks(webhooks: Webhooks) -> Mapping[str, object]:
+    return {
+        "urls": [{"url": each.url, "spelling": each.spelling} for each in webhooks.endpoints],
+        "secrets": webhooks.secrets,
+        "deliveries": [asdict(each) | {"body": each.body.decode()} for each in webhooks.deliveries],
+    }
+
+
+def _summary(record: Any) -> Mapping[str, object]:
+    return {
+        "id": record.id,
+        "source_type": record.source_type,
+        "review_status": record.review_status,
+        "version": record.version,
+        "updated_at": timestamp(record.updated_at),
+    }
+
+
+def _export(export: Any) -> Mapping[str, object]:
+    return asdict(export.result) | {"applied_at": timestamp(export.applied_at)}
+
+
+def _fields(body: bytes, *names: str, parse_float: Callable[[str], object] = float) -> Mapping[str, Any]:
+    given = parse_json(body or b"{}", parse_float=parse_float)
+    if not isinstance(given, dict) or not given.keys() <= set(names):
         raise ValueError(f"the body must be an object of {' and '.join(names)}")
-    return fields
+    return given
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name)
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a string")  # noqa: TRY004  # as all that a request does wrong
     return value
+
+
+def _texts(given: Mapping[str, Any], name: str) -> list[str]:
+    values = given.get(name)
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise ValueError(f"{name} must be a list of strings")
+    return values

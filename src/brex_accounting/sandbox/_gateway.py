@@ -1,8 +1,7 @@
 """What stands before the state machine: routes, tokens, the rate limit, the Idempotency-Key."""
 
-import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -10,18 +9,12 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
+from ._accounts import Accounts
 from ._grants import Caller
 from ._platform import IdempotencyLedger, SlidingWindow
 from ._requests import InvalidRequestError, parse_create, parse_query, parse_results, parse_single_entry
-from ._state import State
+from ._scopes import INTEGRATION_WRITE, RECORD_READ, RECORD_WRITE
 from ._wire import Reply, error, gateway_error
-
-INTEGRATION_WRITE: Final = "accounting.integration.write"
-RECORD_READ: Final = "accounting.record.read"
-RECORD_WRITE: Final = "accounting.record.write"
-ALL_SCOPES: Final = frozenset(
-    {"accounting.integration.read", INTEGRATION_WRITE, RECORD_READ, RECORD_WRITE},
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +93,14 @@ class Gateway:
 
     def __init__(
         self,
-        state: State,
+        accounts: Accounts,
         *,
-        tokens: Mapping[str, frozenset[str]],
         issued: Callable[[str], Caller | None],
         window: SlidingWindow | None,
         send_retry_after: bool,
         honor_idempotency_keys: bool,
     ) -> None:
-        self._state = state
-        self._tokens = tokens
+        self._accounts = accounts
         self._issued = issued
         self._window = window
         self._send_retry_after = send_retry_after
@@ -139,7 +130,7 @@ class Gateway:
         """Yield what answers this call; its Idempotency-Key is in progress until the context ends."""
 
         def perform() -> Reply:
-            return self._perform(route, call)
+            return self._perform(route, call, caller)
 
         if self._ledger is None or not call.idempotency_key or call.method != "POST":
             return nullcontext(perform)
@@ -152,29 +143,26 @@ class Gateway:
         if scheme.lower() != "bearer":
             return None
         credentials = presented.strip()
-        found = self._issued(credentials)
-        for token, scopes in self._tokens.items():
-            if hmac.compare_digest(token.encode(), credentials.encode()):
-                found = Caller(token, scopes)
-        return found
+        return self._accounts.caller(credentials) or self._issued(credentials)
 
-    def _perform(self, route: Route, call: Call) -> Reply:
+    def _perform(self, route: Route, call: Call, caller: Caller) -> Reply:
         try:
-            return self._dispatch(route, call)
+            return self._dispatch(route, call, caller)
         except InvalidRequestError as refusal:
             return error(route.operation.malformed, "INVALID_REQUEST", f"{refusal}.")
 
-    def _dispatch(self, route: Route, call: Call) -> Reply:
+    def _dispatch(self, route: Route, call: Call, caller: Caller) -> Reply:
+        state = self._accounts.of(caller.account).state
         match route.operation.id:
             case "createIntegration":
-                return self._state.create(*parse_create(call.content_type, call.body))
+                return state.create(*parse_create(call.content_type, call.body))
             case "disconnectIntegration":
-                return self._state.disconnect(route.resource_id)
+                return state.disconnect(route.resource_id)
             case "reactivateIntegration":
-                return self._state.reactivate(route.resource_id)
+                return state.reactivate(route.resource_id)
             case "getAccountingRecord":
-                return self._state.get(route.resource_id, single_entry=parse_single_entry(call.query))
+                return state.get(route.resource_id, single_entry=parse_single_entry(call.query))
             case "queryAccountingRecords":
-                return self._state.query(parse_query(call.query))
+                return state.query(parse_query(call.query))
             case _:
-                return self._state.report(parse_results(call.content_type, call.body))
+                return state.report(parse_results(call.content_type, call.body))

@@ -6,6 +6,8 @@ from typing import Final, Literal, get_args
 
 Rotation = Literal["rotate", "omit", "repeat"]
 _DAY: Final = 86_400.0
+ACCOUNT: Final = "account"
+"""The name of the account that a sandbox has from the start."""
 
 
 def fingerprint(token: str) -> str:
@@ -120,10 +122,11 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls the API: whose the rate limit and the Idempotency-Keys are, and what it may do."""
+    """Who calls the API: the holder of the rate limit and the Idempotency-Keys, its scopes, its account."""
 
     name: str = field(repr=False)
     scopes: frozenset[str]
+    account: str
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_plus, urlencode
 
 from ._authorization import AuthorizationServer
 from ._gateway import Call, not_routed
-from ._grants import Issued, OAuthError, TokenRequest
+from ._grants import ACCOUNT, Issued, OAuthError, TokenRequest
 from ._wire import JSON, Reply, error, to_json
 
 PREFIX: Final = "/oauth2/"
@@ -108,7 +108,9 @@ class OAuthEndpoints:
         challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
         if method != (None if challenge is None else "S256"):
             raise OAuthError("invalid_request", "A code_challenge goes with the code_challenge_method S256.")
-        return self._server.consent(client_id, redirect_uri, asked.get("scope"), challenge)
+        # A browser would ask the customer to log in. Here a hint of OpenID Connect says who does.
+        account = asked.get("login_hint") or ACCOUNT
+        return self._server.consent(client_id, redirect_uri, asked.get("scope"), challenge, account)
 
     @contextmanager
     def _token_exchange(self, call: Call, fault: str | None) -> Iterator[Callable[[], Reply]]:

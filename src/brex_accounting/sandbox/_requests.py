@@ -3,10 +3,10 @@
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NoReturn
+from datetime import UTC, datetime
+from typing import Any, Literal, NoReturn, get_args
 from urllib.parse import parse_qs
 
 MAX_IDS = 500
@@ -15,8 +15,10 @@ DEFAULT_LIMIT = 100
 REVIEW_STATUSES = ("PREPARE", "REVIEW", "READY_FOR_EXPORT", "EXPORTED")
 SOURCE_TYPES = ("CARD", "REIMBURSEMENT", "BILL")
 
-# fromisoformat alone would also take a date without a time, and a time without an offset.
+Comparison = Literal["gt", "gte", "lt", "lte"]
+# fromisoformat alone would also take a time without an offset, and week dates.
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class InvalidRequestError(ValueError):
@@ -40,7 +42,7 @@ class RecordQuery:
     ids: frozenset[str] | None = None
     review_status: str | None = None
     source_type: str | None = None
-    updated_after: datetime | None = None
+    updated_at: tuple[tuple[Comparison, datetime], ...] = ()
     single_entry: bool = False
     limit: int = DEFAULT_LIMIT
     after: int = -1
@@ -73,12 +75,11 @@ def parse_query(query_string: str) -> RecordQuery:
     if ids is not None and len(ids) > MAX_IDS:
         _refuse(f"at most {MAX_IDS} ids can be asked for at once")
     cursor = _single(parameters, "cursor")
-    updated_after = _single(parameters, "updated_at[gt]")
     return RecordQuery(
         ids=None if ids is None else frozenset(ids),
         review_status=_one_of(parameters, "review_status", REVIEW_STATUSES),
         source_type=_one_of(parameters, "source_type", SOURCE_TYPES),
-        updated_after=None if updated_after is None else _date_time(updated_after),
+        updated_at=_updated_at(parameters),
         single_entry=_flag(parameters, "single_entry"),
         limit=_limit(_single(parameters, "limit")),
         after=-1 if cursor is None else _decode_cursor(cursor),
@@ -90,10 +91,10 @@ def parse_single_entry(query_string: str) -> bool:
     return _flag(parse_qs(query_string, keep_blank_values=True), "single_entry")
 
 
-def parse_json(body: bytes) -> Any:  # anything is JSON
+def parse_json(body: bytes, *, parse_float: Callable[[str], object] = float) -> Any:  # anything is JSON
     """Parse a body strictly: UTF-8, and no NaN or Infinity."""
     try:
-        return json.loads(body.decode(), parse_constant=_refuse)
+        return json.loads(body.decode(), parse_constant=_refuse, parse_float=parse_float)
     except (ValueError, RecursionError):
         problem = "the body is not JSON"
     raise InvalidRequestError(problem)
@@ -178,13 +179,27 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _date_time(text: str) -> datetime:
+def _updated_at(parameters: Mapping[str, list[str]]) -> tuple[tuple[Comparison, datetime], ...]:
+    if "updated_at" in parameters:
+        # Ignored, it would answer with records that were not asked for.
+        _refuse("updated_at must be given as updated_at[gt], updated_at[gte], updated_at[lt] or updated_at[lte]")
+    return tuple(
+        (comparison, parse_date_time(name, text, or_date=True))
+        for comparison in get_args(Comparison)
+        if (text := _single(parameters, name := f"updated_at[{comparison}]")) is not None
+    )
+
+
+def parse_date_time(name: str, text: str, *, or_date: bool = False) -> datetime:
+    """Read a date-time, or a bare date: its midnight in UTC."""
     try:
         if _DATE_TIME.fullmatch(text):
             return datetime.fromisoformat(text.upper())
+        if or_date and _DATE.fullmatch(text):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
         pass
-    _refuse("updated_at[gt] must be a date-time with an offset, and its + must be percent-encoded")
+    _refuse(f"{name} must be a date-time with an offset, and in a URL its + must be percent-encoded")
 
 
 def _decode_cursor(cursor: str) -> int:

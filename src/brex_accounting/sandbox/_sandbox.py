@@ -3,27 +3,33 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 import httpx
 
+from ._accounts import Account, Accounts
 from ._app import App, ReceivedRequest
 from ._authorization import AuthorizationServer
 from ._controls import Controls
 from ._delays import Delays, Sleep
 from ._faults import Fault, FaultQueue
-from ._gateway import ALL_SCOPES, RECORD_READ, Gateway
-from ._grants import AuthorizationOptions
+from ._gateway import Gateway
+from ._grants import ACCOUNT, AuthorizationOptions
 from ._oauth import ISSUER_PATH, TOKEN_PATH, OAuthEndpoints
 from ._platform import SlidingWindow
-from ._records import sample_records
+from ._scopes import ALL_SCOPES
 from ._server import serve
 from ._state import IdKey, State
 from ._transport import InProcessTransport
 from ._webhooks import WebhookOptions, Webhooks
+
+# A long run's log keeps the latest.
+_REQUESTS_LOGGED: Final = 100_000
 
 
 class Sandbox:
@@ -59,9 +65,10 @@ class Sandbox:
     def __init__(  # all of them are keywords with defaults
         self,
         *,
-        records: int = 0,
+        records: int | Iterable[Mapping[str, Any]] = 0,
         id_key: IdKey = "integration_id",
         token: str | None = None,
+        recent_days: float | None = None,
         rate_limit: tuple[int, float] | None = (1000, 60.0),
         send_retry_after: bool = True,
         honor_idempotency_keys: bool = True,
@@ -73,9 +80,12 @@ class Sandbox:
         """Make an account with no integration and so many sample records, all READY_FOR_EXPORT.
 
         Args:
-            records: how many; of every 20, 7 are CARD, 7 REIMBURSEMENT and 6 BILL.
+            records: how many samples; of every 20, 7 are CARD, 7 REIMBURSEMENT and 6 BILL. Or the records themselves,
+                as for add_record.
             id_key: how the API names an integration's id, since Brex's description and its examples disagree.
             token: an access token to use in place of a random one; like Brex's it begins with bxt_.
+            recent_days: lists without a lower bound for updated_at leave out, in silence, what did not change within so
+                many days, as Brex is reported to do; None: they hold all records.
             rate_limit: how many requests in how many seconds a token has, or None for no limit.
             send_retry_after: whether a 429 says when to come again; Brex does not promise it.
             honor_idempotency_keys: whether a repeated Idempotency-Key gets the first answer again.
@@ -84,25 +94,20 @@ class Sandbox:
             clock: the time in seconds since 1970.
             sleep: what a delay waits with, and the sender of webhooks before it tries again.
         """
-        if records < 0:
-            raise ValueError("records must not be negative")
         if rate_limit is not None and (rate_limit[0] < 1 or rate_limit[1] <= 0):
             raise ValueError("rate_limit must be at least one request, in more than 0 seconds")
-        if token is not None and not token.startswith("bxt_"):
-            raise ValueError("token must begin with bxt_")
         self.url = "https://sandbox.invalid"
-        self.token = token or _new_token()
-        self.read_only_token = _new_token()
         self.webhooks = Webhooks(
             webhooks or WebhookOptions(), clock=clock, sleep=sleep, new_secret=lambda: secrets.token_bytes(32)
         )
-        self.state = State(
-            records=sample_records(records),
+        self._accounts = Accounts(
             id_key=id_key,
             now=lambda: datetime.fromtimestamp(clock(), UTC),
-            new_id=lambda: secrets.token_hex(8),
-            on_ready=self.webhooks.announce,
+            webhooks=self.webhooks,
+            recent_days=recent_days,
         )
+        first = self._accounts.add(ACCOUNT, records, token)
+        self.token, self.read_only_token, self.state = first.token, first.read_only_token, first.state
         self.issuer = f"{self.url}{ISSUER_PATH}"
         self.token_url = f"{self.url}{TOKEN_PATH}"
         self.authorization = AuthorizationServer(
@@ -112,16 +117,23 @@ class Sandbox:
             new_secret=lambda: secrets.token_urlsafe(32),
         )
         gateway = Gateway(
-            self.state,
-            tokens={self.token: ALL_SCOPES, self.read_only_token: frozenset({RECORD_READ})},
+            self._accounts,
             issued=self.authorization.caller,
             window=None if rate_limit is None else SlidingWindow(*rate_limit, clock),
             send_retry_after=send_retry_after,
             honor_idempotency_keys=honor_idempotency_keys,
         )
         self._faults = FaultQueue()
-        controls = Controls(gateway, self.state, self._faults, self.webhooks)
-        self.app = App(gateway, OAuthEndpoints(self.authorization), self._faults, controls)
+        requests: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_LOGGED)
+        controls = Controls(
+            gateway=gateway,
+            accounts=self._accounts,
+            faults=self._faults,
+            webhooks=self.webhooks,
+            authorization=self.authorization,
+            log=requests,
+        )
+        self.app = App(gateway, OAuthEndpoints(self.authorization), self._faults, controls, requests)
         self._sleep = sleep
         self._transport = InProcessTransport(self.app, Delays(sleep))
         self.transport = self._transport
@@ -144,6 +156,42 @@ class Sandbox:
     def requests(self) -> Sequence[ReceivedRequest]:
         """The latest 100,000 requests, in the order of their arrival."""
         return self.app.requests
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """All accounts by their names; the one that is there from the start is called `account`."""
+        return MappingProxyType(self._accounts.by_name)
+
+    @property
+    def recent_days(self) -> float | None:
+        """See the option of this name; may be set at any time."""
+        return self._accounts.recent_days
+
+    @recent_days.setter
+    def recent_days(self, days: float | None) -> None:
+        self._accounts.recent_days = days
+
+    def add_account(
+        self, name: str, *, records: int | Iterable[Mapping[str, Any]] = 0, token: str | None = None
+    ) -> Account:
+        """Add another customer, with tokens and books of its own.
+
+        A grant that `authorization` makes for this name, or a consent with this name as the `login_hint`, opens its
+        books; one for any other name opens those of the account that is there from the start.
+        """
+        return self._accounts.add(name, records, token)
+
+    def add_record(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> str:
+        """Add a record of one's own to the account that is there from the start; see Account.add_record."""
+        return self._accounts.first.add_record(fields, **more)
+
+    def add_records(self, records: Iterable[Mapping[str, Any]], /) -> list[str]:
+        """Add several, which are one webhook's event; see Account.add_records."""
+        return self._accounts.first.add_records(records)
+
+    def edit_record(self, record_id: str, fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Change fields of one of its records; see Account.edit_record."""
+        self._accounts.first.edit_record(record_id, fields, **more)
 
     def fault(self, *faults: Fault) -> None:
         """Let these befall the requests to come; each request takes the first that matches.
@@ -173,7 +221,3 @@ class Sandbox:
                 yield url
         finally:
             await self.webhooks.stop()
-
-
-def _new_token() -> str:
-    return f"bxt_{secrets.token_urlsafe(32)}"

@@ -1,19 +1,21 @@
 """The state machine: integrations, records and the export ledger, and what each operation does to them."""
 
+import operator
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
-from operator import attrgetter
-from typing import Literal
+from typing import Final, Literal
 
-from ._records import Record, timestamp
+from ._records import Record, new_record, read_fields
 from ._requests import REVIEW_STATUSES, ExportResult, RecordQuery, encode_cursor
-from ._wire import JSON, Reply, error, success, to_json
+from ._wire import JSON, Reply, error, success, timestamp, to_json
 
 IdKey = Literal["integration_id", "id", "both"]
+READY: Final = "READY_FOR_EXPORT"
+_COMPARE: Final = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 
 @dataclass(slots=True)
@@ -39,7 +41,8 @@ class State:
     """One account's books.
 
     `records` come in the order of their index; `now` gives the time, `new_id` what follows `int_` in an
-    integration's id; `on_ready` is told which records became READY_FOR_EXPORT together.
+    integration's id; `on_ready` is told which records became READY_FOR_EXPORT together; `reach` is how far back a list
+    without a lower bound for updated_at goes, None: all the way; new records are numbered from `serial`.
     """
 
     def __init__(
@@ -50,19 +53,41 @@ class State:
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         on_ready: Callable[[Sequence[str]], object] = lambda _: None,
+        reach: Callable[[], timedelta | None] = lambda: None,
+        serial: int = 0,
     ) -> None:
         self.integrations: dict[str, Integration] = {}
         self.records: dict[str, Record] = {record.id: record for record in records}
         self.exports: list[Export] = []
+        self._next_index = len(self.records)
         self._id_keys = ("id", "integration_id") if id_key == "both" else (id_key,)
         self._now = now
         self._new_id = new_id
         self._on_ready = on_ready
+        self._reach = reach
+        self._serial = serial
 
     @property
     def active_integration(self) -> Integration | None:
         """The one ACTIVE integration, if there is one."""
         return next((each for each in self.integrations.values() if each.status == "ACTIVE"), None)
+
+    def add_records(self, given: Iterable[Mapping[str, object]]) -> list[str]:
+        """Add records of these fields, all or none, and return their ids."""
+        added: dict[str, Record] = {}
+        for index, fields in enumerate(given, start=self._next_index):
+            record = new_record(index, self._serial + index, read_fields(fields), self._now())
+            if record.id in self.records or record.id in added:
+                raise ValueError(f"there is an accounting record {to_json(record.id)} already")
+            added[record.id] = record
+        self._next_index += len(added)
+        self.records |= added
+        self._announce([each.id for each in added.values() if each.review_status == READY])
+        return list(added)
+
+    def edit_record(self, record_id: str, given: Mapping[str, object]) -> None:
+        """Change fields of a record; LookupError when it does not exist."""
+        self._edit([record_id], read_fields(given))
 
     def set_review_status(self, record_ids: str | Iterable[str], review_status: str) -> None:
         """Move a record, or several together, to any review status, as an accountant in the Brex dashboard would.
@@ -71,13 +96,19 @@ class State:
         """
         if review_status not in REVIEW_STATUSES:
             raise ValueError(f"review_status must be one of {', '.join(REVIEW_STATUSES)}")
-        ids = list(dict.fromkeys([record_ids] if isinstance(record_ids, str) else record_ids))
-        for record_id in ids:
+        ids = [record_ids] if isinstance(record_ids, str) else record_ids
+        self._edit(list(dict.fromkeys(ids)), {"review_status": review_status})
+
+    def _edit(self, record_ids: Sequence[str], fields: Mapping[str, JSON]) -> None:
+        for record_id in record_ids:
             if record_id not in self.records:
                 raise LookupError(f"there is no accounting record {to_json(record_id)}")
-        ready = [each for each in ids if review_status == "READY_FOR_EXPORT" != self.records[each].review_status]
-        for record_id in ids:
-            self.records[record_id].move_to(review_status, self._now())
+        before = {record_id: self.records[record_id].review_status for record_id in record_ids}
+        for record_id in record_ids:
+            self.records[record_id].change(fields, self._now())
+        self._announce([each for each in record_ids if self.records[each].review_status == READY != before[each]])
+
+    def _announce(self, ready: Sequence[str]) -> None:
         if ready:
             self._on_ready(ready)
 
@@ -137,8 +168,8 @@ class State:
 
     def query(self, query: RecordQuery) -> Reply:
         """Answer queryAccountingRecords, in the order of the records' making: no change disturbs it."""
-        selected = _select(query, self.records.values())
-        start = bisect_right(selected, query.after, key=attrgetter("index"))
+        selected = self._select(query)
+        start = bisect_right(selected, query.after, key=operator.attrgetter("index"))
         page = selected[start : start + query.limit]
         more = start + query.limit < len(selected)
         return success(
@@ -160,7 +191,8 @@ class State:
         for result in results:
             # Where a failure leaves a record is not published, only that it is no longer READY_FOR_EXPORT:
             # REVIEW is our choice.
-            self.records[result.record_id].move_to("EXPORTED" if result.error_message is None else "REVIEW", now)
+            moved: dict[str, JSON] = {"review_status": "EXPORTED" if result.error_message is None else "REVIEW"}
+            self.records[result.record_id].change(moved, now)
             self.exports.append(Export(result, now))
         return success({"updated_accounting_record_ids": ids})
 
@@ -181,7 +213,7 @@ class State:
                 "Some of the records do not exist.",
                 {"not_found_export_entry_source_ids": unknown},
             )
-        not_ready = [each for each in ids if self.records[each].review_status != "READY_FOR_EXPORT"]
+        not_ready = [each for each in ids if self.records[each].review_status != READY]
         if not_ready:
             return error(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -191,6 +223,28 @@ class State:
             )
         return None
 
+    def _select(self, query: RecordQuery) -> list[Record]:
+        selected = list(self.records.values())
+        if query.ids is not None:
+            found = [self.records[record_id] for record_id in query.ids if record_id in self.records]
+            selected = sorted(found, key=operator.attrgetter("index"))
+        if query.review_status is not None:
+            # This filter knows no bills.
+            selected = [
+                record
+                for record in selected
+                if record.review_status == query.review_status and record.source_type != "BILL"
+            ]
+        if query.source_type is not None:
+            selected = [record for record in selected if record.source_type == query.source_type]
+        bounds = [(_COMPARE[comparison], moment) for comparison, moment in query.updated_at]
+        reach = self._reach()
+        if reach is not None and not any(comparison in {"gt", "gte"} for comparison, _ in query.updated_at):
+            bounds.append((operator.ge, self._now() - reach))
+        for compare, moment in bounds:
+            selected = [record for record in selected if compare(record.updated_at, moment)]
+        return selected
+
     def _integration(self, integration: Integration) -> Reply:
         body: dict[str, JSON] = dict.fromkeys(self._id_keys, integration.id)
         body["vendor"] = integration.vendor
@@ -198,24 +252,6 @@ class State:
         body["status"] = integration.status
         body["created_at"] = timestamp(integration.created_at)
         return success(body)
-
-
-def _select(query: RecordQuery, records: Iterable[Record]) -> list[Record]:
-    selected = list(records)
-    if query.ids is not None:
-        selected = [record for record in selected if record.id in query.ids]
-    if query.review_status is not None:
-        # This filter knows no bills.
-        selected = [
-            record
-            for record in selected
-            if record.review_status == query.review_status and record.source_type != "BILL"
-        ]
-    if query.source_type is not None:
-        selected = [record for record in selected if record.source_type == query.source_type]
-    if query.updated_after is not None:
-        selected = [record for record in selected if record.updated_at > query.updated_after]
-    return selected
 
 
 def _active_integration_exists(active: Integration, requested_vendor: str) -> Reply:

@@ -17,7 +17,7 @@ from ._delays import Sleep
 from ._wire import JSON, to_json
 
 READY: Final = "ACCOUNTING_RECORD_READY_FOR_EXPORT"
-# Brex has one company behind each consent; the sandbox's is called this.
+# The company of the account that is there from the start.
 COMPANY: Final = "company_sandbox"
 Spelling = Literal["snake", "camel"]
 Outcome = Literal["pending", "delivered", "failed", "stopped"]
@@ -80,6 +80,7 @@ class Delivery:
     url: str
     record_ids: tuple[str, ...]
     body: bytes = field(repr=False)
+    company_id: str = COMPANY
     outcome: Outcome = "pending"
     attempts: list[DeliveryAttempt] = field(default_factory=list)
 
@@ -163,18 +164,18 @@ class Webhooks:
         """Sign by the newest secret only."""
         self._secrets = self._secrets[:1]
 
-    def announce(self, record_ids: Iterable[str]) -> None:
+    def announce(self, record_ids: Iterable[str], *, company_id: str = COMPANY) -> None:
         """Send one event about these records; the sandbox does it when they become ready.
 
         Needs a running event loop, where a URL is registered.
         """
-        self._send(f"msg_{self._new_secret()[:12].hex()}", tuple(record_ids))
+        self._send(f"msg_{self._new_secret()[:12].hex()}", tuple(record_ids), company_id)
 
     def resend(self, webhook_id: str) -> None:
         """Send an event once more, as a sender does that missed the answer; LookupError when there is none."""
         for delivery in self.deliveries:
             if delivery.webhook_id == webhook_id:
-                self._send(webhook_id, delivery.record_ids)
+                self._send(webhook_id, delivery.record_ids, delivery.company_id)
                 return
         raise LookupError("no event of this id was sent")
 
@@ -192,10 +193,11 @@ class Webhooks:
     def _make_secret(self) -> str:
         return f"{_PREFIX}{b64encode(self._new_secret()).decode()}"
 
-    def _send(self, webhook_id: str, record_ids: tuple[str, ...]) -> None:
+    def _send(self, webhook_id: str, record_ids: tuple[str, ...], company_id: str) -> None:
         for endpoint in self._endpoints.values():
             loop = asyncio.get_running_loop()
-            delivery = Delivery(webhook_id, endpoint.url, record_ids, _payload(record_ids, endpoint.spelling))
+            body = _payload(record_ids, company_id, endpoint.spelling)
+            delivery = Delivery(webhook_id, endpoint.url, record_ids, body, company_id)
             self.deliveries.append(delivery)
             task = loop.create_task(self._deliver(delivery, endpoint))
             self._tasks[task] = delivery
@@ -251,9 +253,9 @@ def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
     return f"v1,{b64encode(digest).decode()}"
 
 
-def _payload(record_ids: tuple[str, ...], spelling: Spelling) -> bytes:
+def _payload(record_ids: tuple[str, ...], company_id: str, spelling: Spelling) -> bytes:
     ids, company = _NAMES[spelling]
-    payload: dict[str, JSON] = {"event_type": READY, ids: list(record_ids), company: COMPANY}
+    payload: dict[str, JSON] = {"event_type": READY, ids: list(record_ids), company: company_id}
     return to_json(payload).encode()
 
 

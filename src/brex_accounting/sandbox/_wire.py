@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -26,6 +28,42 @@ def to_json(value: JSON) -> str:
     if isinstance(value, list):
         return "[" + ",".join([to_json(item) for item in value]) + "]"
     return _scalar(value)
+
+
+def exact_json(value: object) -> JSON:
+    """Return a value from Python as JSON: Decimals and floats by their digits, aware datetimes in UTC.
+
+    ValueError for what JSON cannot say.
+    """
+    match value:
+        case bool() | int() | str() | None:
+            return value
+        case float() | Decimal():
+            number = Decimal(repr(value)) if isinstance(value, float) else value
+            if not number.is_finite():
+                raise ValueError(f"{value} is not a JSON number")
+            return Number(number)
+        case datetime():
+            if value.tzinfo is None:
+                raise ValueError("a datetime must have a time zone")
+            return timestamp(value)
+        case Mapping():
+            return {_name(name): exact_json(item) for name, item in value.items()}
+        case list() | tuple():
+            return [exact_json(item) for item in value]
+        case _:
+            raise ValueError(f"{type(value).__name__} is not a JSON value")
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise ValueError("the names in a JSON object are text")  # noqa: TRY004  # as above
+    return name
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a moment as Brex does: in UTC, with microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brex_accounting._commands.moments import read_moment, show
+from brex_accounting._commands.dates import read_moment, show
 
 DAY = "2025-11-01T00:00:00Z"
 UNCLEAR = "has an unclear time zone: write its offset alone, such as 09:30+01:00."

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brex_accounting import errors
-from brex_accounting._engine.classify import Operation, Retry, Verdict, judge
+from brex_accounting._engine.classify import AttemptOutcome, Operation, Retry, classify
 from brex_accounting._http.body import MAX_BODY
-from brex_accounting._http.response import Answer, NoAnswer
+from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting.integrations import read_integration
 from brex_accounting.models import Integration
 from tests.support.calls import DETAILS, INTEGRATION
@@ -19,14 +19,14 @@ CREATE = Operation("createIntegration", read_integration)
 JSON = {"content-type": "application/json"}
 
 
-def verdict(status: int, body: object = b"", *, doubt: bool = False, **headers: str) -> Verdict[Integration]:
+def classified(status: int, body: object = b"", *, doubt: bool = False, **headers: str) -> AttemptOutcome[Integration]:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
-    return judge(CREATE, Answer(status, lines, content), doubt=doubt, now=0.0)
+    return classify(CREATE, Response(status, lines, content), doubt=doubt, now=0.0)
 
 
 def test_a_success() -> None:
-    assert verdict(200, INTEGRATION, x_brex_trace_id="trace-1") == Verdict(
+    assert classified(200, INTEGRATION, x_brex_trace_id="trace-1") == AttemptOutcome(
         value=read_integration(json.dumps(INTEGRATION).encode()), status=200, trace_id="trace-1"
     )
 
@@ -36,8 +36,8 @@ def test_a_success() -> None:
     ("timed_out", "error"), [(True, errors.CallTimeoutError), (False, errors.ConnectionFailedError)]
 )
 def test_no_answer(timed_out: bool, error: type[errors.BrexError], sent: bool) -> None:
-    came = NoAnswer("Some\x1b[0m reason\n\u2028" + "x" * 999, sent=sent, timed_out=timed_out)
-    result = judge(CREATE, came, doubt=True, now=0.0)
+    came = TransportFailure("Some\x1b[0m reason\n\u2028" + "x" * 999, sent=sent, timed_out=timed_out)
+    result = classify(CREATE, came, doubt=True, now=0.0)
     assert (result.error, result.doubt, result.retry, result.status) == (error, sent, Retry.YES, None)
     assert result.text.startswith("Some [0m reason xxx")
     assert result.text.isprintable()
@@ -46,15 +46,15 @@ def test_no_answer(timed_out: bool, error: type[errors.BrexError], sent: bool) -
 
 @pytest.mark.parametrize("status", [200, 400, 409, 503])
 def test_too_large(status: int) -> None:
-    result = judge(CREATE, Answer(status, JSON, b"", too_large=True), doubt=False, now=0.0)
+    result = classify(CREATE, Response(status, JSON, b"", too_large=True), doubt=False, now=0.0)
     assert (result.error, result.retry, result.doubt) == (errors.InvalidResponseError, Retry.NO, True)
     assert result.attributes["length"] == MAX_BODY + 1
 
 
 @pytest.mark.parametrize("defect", ["its body was cut short", "its body cannot be decompressed"])
 def test_a_defect_is_one_even_where_the_body_can_be_read(defect: str) -> None:
-    came = Answer(200, JSON, json.dumps(INTEGRATION).encode(), defect)
-    result = judge(CREATE, came, doubt=False, now=0.0)
+    came = Response(200, JSON, json.dumps(INTEGRATION).encode(), defect)
+    result = classify(CREATE, came, doubt=False, now=0.0)
     assert (result.error, result.retry, result.doubt) == (errors.InvalidResponseError, Retry.YES, True)
     assert defect in result.text
 
@@ -64,7 +64,7 @@ def test_a_reader_that_breaks(mistake: Exception) -> None:
     def read(_body: bytes) -> None:
         raise mistake
 
-    result = judge(Operation("op", read), Answer(200, JSON, b"{}"), doubt=False, now=0.0)
+    result = classify(Operation("op", read), Response(200, JSON, b"{}"), doubt=False, now=0.0)
     assert (result.error, result.retry, result.doubt) == (errors.InvalidResponseError, Retry.NO, True)
     assert type(mistake).__name__ in result.text
     assert "canary" not in result.text
@@ -83,21 +83,21 @@ def test_a_reader_that_breaks(mistake: Exception) -> None:
     ],
 )
 def test_a_409_is_asked_about_again_where_a_key_may_be_in_progress(code: str | None, doubt: bool, retry: Retry) -> None:
-    assert verdict(409, {"error_code": code, "details": DETAILS}, doubt=doubt).retry is retry
+    assert classified(409, {"error_code": code, "details": DETAILS}, doubt=doubt).retry is retry
 
 
 @pytest.mark.parametrize("doubt", [True, False])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 418, 422, 431, 451])
 def test_a_definite_refusal(status: int, doubt: bool) -> None:
-    result = verdict(status, {"error_code": "NEW", "message": "no"}, doubt=doubt)
+    result = classified(status, {"error_code": "NEW", "message": "no"}, doubt=doubt)
     assert (result.retry, result.doubt) == (Retry.NO, False)
     assert result.text == f"the API answered {status} NEW: no"
 
 
 def test_what_the_text_says_of_an_answer_without_an_envelope() -> None:
-    assert verdict(502, b"", content_type="text/html").text == "the API answered 502 (text/html, 0 bytes)"
-    assert verdict(502, b"<p>bad\x07</p>").text == "the API answered 502: <p>bad </p> (application/json, 11 bytes)"
-    assert judge(CREATE, Answer(404, {}, b""), doubt=False, now=0.0).text == (
+    assert classified(502, b"", content_type="text/html").text == "the API answered 502 (text/html, 0 bytes)"
+    assert classified(502, b"<p>bad\x07</p>").text == "the API answered 502: <p>bad </p> (application/json, 11 bytes)"
+    assert classify(CREATE, Response(404, {}, b""), doubt=False, now=0.0).text == (
         "the API answered 404 (no Content-Type, 0 bytes)"
     )
 
@@ -122,7 +122,7 @@ BODIES = st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).en
 @example(status=400, headers={}, body=b'{"errors": []}', doubt=False)
 @example(status=400, headers={}, body=b"1" * 5_000, doubt=False)
 def test_whatever_comes_there_is_a_verdict(status: int, headers: dict[str, str], body: bytes, doubt: bool) -> None:
-    result = judge(CREATE, Answer(status, headers, body), doubt=doubt, now=0.0)
+    result = classify(CREATE, Response(status, headers, body), doubt=doubt, now=0.0)
     assert result.status == status
     assert result.text.isprintable()
     assert len(result.text) < 1200
@@ -141,6 +141,6 @@ def test_whatever_comes_there_is_a_verdict(status: int, headers: dict[str, str],
 )
 def test_what_a_success_holds_is_never_shown(body: str, status: int) -> None:
     for content in (body.encode("utf-8", "replace"), json.dumps({body: body}).encode(), json.dumps([body]).encode()):
-        result = judge(CREATE, Answer(status, JSON, content), doubt=False, now=0.0)
+        result = classify(CREATE, Response(status, JSON, content), doubt=False, now=0.0)
         assert result.error is errors.InvalidResponseError
         assert "canary" not in result.text + str(result.attributes)

@@ -28,7 +28,7 @@ from brex_accounting import (
     UnprocessableError,
     VendorAccountMismatchError,
 )
-from brex_accounting._http.response import Answer
+from brex_accounting._http.response import Response
 
 HTML = b"<html>\r\n<head><title>Oops</title></head>\r\n</html>"
 
@@ -270,5 +270,5 @@ async def test_what_can(status: int, content_type: str | None) -> None:
 
 
 def test_a_word_that_is_too_short_for_a_secret_stays() -> None:
-    answer = Answer(404, {"x": "test"}, b'{"ids": ["accr_test_1"]}')
+    answer = Response(404, {"x": "test"}, b'{"ids": ["accr_test_1"]}')
     assert answer.without("test") == answer

@@ -16,7 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from brex_accounting import SQLiteTokenStore, StoredToken, Token, errors
 from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.tokens import store_key
-from brex_accounting._commands import endings, records
+from brex_accounting._commands import exit_codes, records
 from brex_accounting._engine import failure as _failure
 from tests.support.commands import RUN, World, ended, environment
 
@@ -67,7 +67,7 @@ def test_nobody_there(world: World) -> None:
 
 def test_every_error_has_a_code() -> None:
     codes = {
-        kind: endings.code_of(kind("x"))
+        kind: exit_codes.code_of(kind("x"))
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.BrexError) and kind is not errors.BrexError
     }
@@ -87,7 +87,7 @@ def test_every_error_has_a_code() -> None:
     assert {kind.__name__ for kind, code in codes.items() if code == 1} <= {"WebhookVerificationError"}
     assert set(codes.values()) <= {1, 3, 4, 5}
     for kind in codes:
-        assert endings.code_of(kind("x", outcome=errors.Outcome.UNKNOWN)) == 5
+        assert exit_codes.code_of(kind("x", outcome=errors.Outcome.UNKNOWN)) == 5
 
 
 def test_the_wording_of_the_sdk_is_translated_as_it_is_now() -> None:
@@ -107,7 +107,7 @@ def test_the_wording_of_the_sdk_is_translated_as_it_is_now() -> None:
         "repeat the call with idempotency_key={key!r}",
     ):
         assert phrase in theirs
-    said = " ".join(endings.sentence(errors.BrexError(advice)) for advice in _failure._ADVICE.values())
+    said = " ".join(exit_codes.sentence(errors.BrexError(advice)) for advice in _failure._ADVICE.values())
     assert "the call" not in said
     assert "ensure(" not in said
     assert "_" not in said.replace("READY_FOR_EXPORT", "").replace("{existing_integration_id}", "")
@@ -234,6 +234,6 @@ def test_a_mistake_of_ours(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     told = world.run("records", "list")
     assert told.code == 1
     assert re.fullmatch(
-        r"a mistake of brex-accounting [\w.]+ \(KeyError in test_endings\.py, line \d+\): please report it\.",
+        r"a mistake of brex-accounting [\w.]+ \(KeyError in test_exit_codes\.py, line \d+\): please report it\.",
         told.problem,
     )

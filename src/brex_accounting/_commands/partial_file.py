@@ -9,7 +9,7 @@ from typing import IO, Self
 
 import msgspec
 
-from .endings import Code, stop
+from .exit_codes import Code, stop
 
 try:
     import fcntl
