@@ -2,7 +2,7 @@
 export PYTHON
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated update-description bench soak lock screenshot format clean
+.PHONY: help demo test lint types unit regen check-generated update-description test-data bench soak lock screenshot format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
@@ -11,6 +11,7 @@ help:
 	@echo "make update-description [FILE=new.yaml] [KEEP=1]"
 	@echo "                      take in Brex's new description: what changed, generate, does the facade fit; without FILE"
 	@echo "                      it is fetched; KEEP=1 puts the new files in place even where the facade does not fit"
+	@echo "make test-data        renew tests/data when src/ relies on something new in the description"
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make soak             10,000 cancellations at random in each of six ways, and 100,000 records (a minute)"
@@ -43,6 +44,9 @@ regen:
 
 update-description:
 	@scripts/update_description.sh $(if $(KEEP),--keep) $(if $(FILE),"$(FILE)")
+
+test-data: .venv/made-for-tests
+	@$(BIN)/python -m scripts.test_data
 
 soak: .venv/made-for-tests
 	SOAK=10000 $(BIN)/python -m pytest tests/test_soak.py -n0 --no-cov --timeout=600

@@ -13,7 +13,7 @@ Node = dict[str, Any]
 Facts = dict[str, str]
 
 WIDTH = 110
-SHOWN_APART = {"type", "items", "allOf", "oneOf", "anyOf", "enum"}
+SHOWN_APART = {"type", "properties", "items", "allOf", "oneOf", "anyOf", "enum"}
 HEAD = """\
 # What openapi/accounting.yaml states, one line for each property; test_description.py compares the two.
 # `make update-description` writes it, nobody else: a change here is a change that Brex published.
@@ -47,12 +47,15 @@ def _describe(schema: Any) -> str:
         return component(schema) or schema["$ref"]
     kinds = schema.get("type", [])
     words = ["|".join(kinds)] if isinstance(kinds, list) and kinds else [kinds] if isinstance(kinds, str) else []
+    if "properties" in schema:
+        words.append(f"{{{', '.join(f'{name}: {fact}' for name, fact in _property_facts(schema).items())}}}")
     if "items" in schema:
         words += ["of", _describe(schema["items"])]
     for keyword in ("allOf", "oneOf", "anyOf"):
         if keyword in schema:
             words.append(f"{keyword}[{', '.join(map(_describe, schema[keyword]))}]")
-    words += [f"{keyword}={schema[keyword]}" for keyword in sorted(schema.keys() - SHOWN_APART - PROSE)]
+    shown = SHOWN_APART | PROSE | ({"required"} if "properties" in schema else set())
+    words += [f"{keyword}={schema[keyword]}" for keyword in sorted(schema.keys() - shown)]
     if "enum" in schema:
         words += ["=", *map(str, schema["enum"])]
     return " ".join(words)
@@ -108,6 +111,11 @@ def _schema_facts(schema: Any) -> Facts:
     itself = {keyword: value for keyword, value in schema.items() if keyword not in {"required", "properties"}}
     line = _describe(itself)
     facts = {} if line == "object" else {"(itself)": line}
-    for name, value in schema.get("properties", {}).items():
-        facts[name] = ("required " if name in schema.get("required", ()) else "") + _describe(value)
-    return facts
+    return facts | _property_facts(schema)
+
+
+def _property_facts(schema: Node) -> Facts:
+    return {
+        name: ("required " if name in schema.get("required", ()) else "") + _describe(value)
+        for name, value in schema.get("properties", {}).items()
+    }

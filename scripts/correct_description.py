@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from jsonpath_ng.ext import parse
 from oas_patch.validator import load_schema
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
+from scripts.circles import cut_circles
 from scripts.read_description import RefusedError, in_one_line, read
-from scripts.schemas import references, target
+from scripts.schemas import follow, references, target
+from scripts.simplify import prepare, simplify
+
+IF_MISSING = "x-if-missing"
+"""An action of ours with this adds what is missing, and leaves alone what is there."""
 
 
 def check_references(document: dict[str, Any], name: str) -> None:
@@ -28,6 +34,8 @@ def check_references(document: dict[str, Any], name: str) -> None:
             raise RefusedError(f"{name} refers to {reference}, outside itself: bundle it into one file first.")
         if not reference.startswith("#/") or target(reference, document, missing=None) is None:
             raise RefusedError(f"{name} refers to {reference}, which is not there.")
+        if follow({"$ref": reference}, document, loop=None) is None:
+            raise RefusedError(f"{name} refers to {reference}, which leads back to itself.")
 
 
 def deepest(error: Any) -> Any:
@@ -35,6 +43,21 @@ def deepest(error: Any) -> Any:
     while getattr(error, "context", None):
         error = max(error.context, key=lambda cause: len(cause.absolute_path))
     return error
+
+
+def first_error(validator: Any, document: dict[str, Any], name: str) -> Any:
+    """Validate, and return the first error.
+
+    First comes OpenAPI's JSON schema. The checks that follow never come back from schemas that are made of one another
+    (a parent with oneOf, and children with allOf), so these are cut for them.
+    """
+    with suppress(RecursionError):
+        return next(validator(document).iter_errors(), None)
+    cut = copy.deepcopy(document)
+    cut_circles(cut, name)
+    with suppress(RecursionError):
+        return next(validator(cut).iter_errors(), None)
+    return None
 
 
 def check_description(document: dict[str, Any], name: str) -> None:
@@ -45,7 +68,7 @@ def check_description(document: dict[str, Any], name: str) -> None:
     if validator is None:
         raise RefusedError(f"{name} is not an OpenAPI 3.0 or 3.1 description (openapi: {version}).")
     check_references(document, name)
-    error = deepest(next(iter(validator(document).iter_errors()), None))
+    error = deepest(first_error(validator, document, name))
     if error is not None:
         place = "/".join(map(str, getattr(error, "absolute_path", ()))) or "its root"
         raise RefusedError(f"{name} is not valid OpenAPI {version} at {place}: {getattr(error, 'message', error)}")
@@ -61,6 +84,15 @@ def check_overlay(overlay: dict[str, Any], name: str) -> None:
         raise RefusedError(f"{name} is not a valid Overlay 1.0 document at {place}: {error.message}")
 
 
+def missing(update: Any, value: Any, document: dict[str, Any]) -> Any:
+    """Return what of an update is not there yet: of an object its new keys, of a list a parameter of a new name."""
+    if isinstance(value, dict) and isinstance(update, dict):
+        return {key: added for key, added in update.items() if key not in value}
+    identity = [update.get("name"), update.get("in")] if isinstance(update, dict) else None
+    items = [follow(item, document) for item in value] if isinstance(value, list) else []
+    return {} if any([item.get("name"), item.get("in")] == identity for item in items) else update
+
+
 def change(document: dict[str, Any], match: Any, action: dict[str, Any]) -> None:
     """Let oas-patch change one match.
 
@@ -72,6 +104,10 @@ def change(document: dict[str, Any], match: Any, action: dict[str, Any]) -> None
         oas_patch.apply_overlay(document, {"actions": [{"target": target, "remove": True}]})
     elif "update" in action:
         update = copy.deepcopy(action["update"])
+        if action.get(IF_MISSING):
+            update = missing(update, match.value, document)
+        if update == {}:
+            return
         if isinstance(match.value, dict) and isinstance(update, dict):
             document, target = match.value, "$"
         oas_patch.apply_overlay(document, {"actions": [{"target": target, "update": update}]})
@@ -97,6 +133,7 @@ def main(description: str, overlay: str, output: str) -> None:
     """Go from file to file."""
     document = read(Path(description))
     check_description(document, description)
+    simplify(document)
     corrections = read(Path(overlay))
     check_overlay(corrections, overlay)
     for number, action in enumerate(corrections["actions"], start=1):
@@ -104,6 +141,7 @@ def main(description: str, overlay: str, output: str) -> None:
         if not apply(action, name, document):
             raise RefusedError(f"{name} matches nothing: has the description changed or been mended there?")
     check_description(document, f"{description}, as corrected by {overlay},")
+    prepare(document, description)
     Path(output).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

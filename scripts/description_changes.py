@@ -25,6 +25,7 @@ from scripts.schema_changes import (
     reachable,
 )
 from scripts.schemas import Document, at, follow, prose, say, without_prose
+from scripts.simplify import simplified
 
 TOLD_OF_OPERATIONS = {"operationId", "parameters", "requestBody", "responses", "security", "tags", "deprecated"}
 TOLD_OF_PATHS = {*METHODS, "parameters"}
@@ -45,8 +46,8 @@ class Changes:
 
 
 def changes_between(old: Document, new: Document) -> Changes:
-    """Compare two valid descriptions."""
-    comparison = _Comparison(old, new)
+    """Compare two valid descriptions, whichever of the ways of writing that mean the same they use."""
+    comparison = _Comparison(simplified(old), simplified(new))
     told = sorted(dict.fromkeys(comparison.all()), key=lambda change: change.weight)
     before, after = dict(prose(old)), dict(prose(new))
     words = sum(

@@ -42,11 +42,7 @@ trap 'exit 130' INT TERM HUP
 mkdir -p "$(dirname "$output")"
 work=$(mktemp -d "$(dirname "$output")/.regen.XXXXXX")
 
-# What the generator's log comes down to: a crash's last line, or else the first lines that are not the same every time.
-complaint() {
-  if grep -q '^Traceback' "$work/log"; then tail -n 1 "$work/log"; return; fi
-  grep -vE '^(Generating|Warning\(s\)|Error\(s\)|Usage:|Try |If you believe|$)' "$work/log" | sed -n '1,2p' | paste -s -d ' ' -
-}
+complaint() { PYTHONPATH=$PWD python -m scripts.complaint "$work/description.json" openapi/generator.yaml "$work/log"; }
 
 PYTHONPATH=$PWD python -m scripts.correct_description "$description" "$overlay" "$work/description.json"
 PYTHONPATH=$PWD python -m scripts.make_templates "$work/templates"
@@ -55,7 +51,9 @@ python -m openapi_python_client generate --path "$work/description.json" --confi
   || fail "the generator failed, and $output is as it was: $(complaint)"
 cp openapi/templates/*.py "$work/package/"
 (cd "$work/package" && ruff check --quiet --isolated --output-format concise --select F82 .) > "$work/log" 2>&1 \
-  || fail "the generator wrote Python that cannot run, and $output is as it was: $(complaint)"
+  || fail "the generator wrote Python that cannot run, and $output is as it was: $(head -n 1 "$work/log")"
+(cd "$work" && python -m mypy --config-file= --strict --no-error-summary --cache-dir "$environment/mypy-cache" package) > "$work/log" 2>&1 \
+  || fail "the generator wrote Python that does not type check, and $output is as it was: $(head -n 1 "$work/log")"
 touch "$work/package/py.typed"
 
 trap '' INT TERM HUP

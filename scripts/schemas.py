@@ -95,12 +95,12 @@ def at(place: Sequence[str], document: Document, missing: Any = NOTHING) -> Any:
     return node
 
 
-def follow(node: Any, document: Document) -> Any:
-    """Follow references until something else stands there; an empty object where they lead in a circle."""
+def follow(node: Any, document: Document, loop: Any = NOTHING) -> Any:
+    """Follow references until something else stands there; an empty object if they lead in a circle, or `loop`."""
     seen = set()
     while isinstance(node, Mapping) and isinstance(node.get("$ref"), str):
         if node["$ref"] in seen:
-            return {}
+            return loop
         seen.add(node["$ref"])
         node = target(node["$ref"], document)
     return node

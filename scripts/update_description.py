@@ -19,13 +19,14 @@ import yaml
 
 from scripts import download
 from scripts.contract import write_contract
-from scripts.correct_description import apply, check_description, check_overlay, name_of
+from scripts.correct_description import IF_MISSING, apply, check_description, check_overlay, name_of
 from scripts.description_changes import Changes, changes_between
 from scripts.facade import Facade
 from scripts.fit import TABLE, WHAT_TO_DO, Fit, newly_required, with_not_covered, with_not_required
 from scripts.read_description import RefusedError, in_one_line, parse
 from scripts.schema_changes import Change, Weight
 from scripts.schemas import without_prose
+from scripts.simplify import simplified
 
 PROGRAM = "update-description"
 ROOT = Path(__file__).parent.parent
@@ -55,12 +56,16 @@ class Corrected:
 
 def correct(document: Document, overlay: Document) -> Corrected:
     """Apply the overlay, and say which of its actions are of no use any more."""
-    corrected = Corrected(copy.deepcopy(document))
+    corrected = Corrected(simplified(document))
     for number, action in enumerate(overlay["actions"], start=1):
         before = copy.deepcopy(corrected.document)
         if not apply(action, name_of(action, number), corrected.document):
             corrected.dead.append(name_of(action, number))
-        elif without_prose(action.get("update")) and not changes_between(before, corrected.document).told:
+        elif (
+            not action.get(IF_MISSING)
+            and without_prose(action.get("update"))
+            and not changes_between(before, corrected.document).told
+        ):
             corrected.needless.append(name_of(action, number))
     return corrected
 

@@ -19,6 +19,7 @@ from scripts.schemas import without_prose
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted
 from tests.support.marks import not_src
 from tests.support.project import DESCRIPTION_FILE
+from tests.support.schemas import TEXT, described, documents
 
 pytestmark = not_src
 
@@ -26,26 +27,6 @@ Node = dict[str, Any]
 DESCRIPTION = read(DESCRIPTION_FILE)
 BREAKING, COMPATIBLE, OTHER = Weight
 NOTHING = Changes((), 0, rewritten=False)
-TEXT: Node = {"type": "string"}
-
-
-def described(sent: Node, read: Node, version: str = "3.0.0", **operation: Any) -> Node:
-    """A description of one operation that sends one schema, and reads the other."""
-    return {
-        "openapi": version,
-        "info": {"title": "t", "version": "1"},
-        "paths": {
-            "/things/{id}": {
-                "parameters": [{"name": "id", "in": "path", "required": True, "schema": TEXT}],
-                "post": {
-                    "operationId": "makeThing",
-                    "requestBody": {"required": True, "content": {"application/json": {"schema": sent}}},
-                    "responses": {"200": {"description": "d", "content": {"application/json": {"schema": read}}}},
-                    **operation,
-                },
-            }
-        },
-    }
 
 
 def tell(old: Node, new: Node) -> list[tuple[Weight, str]]:
@@ -347,46 +328,6 @@ def is_valid(description: Node) -> bool:
         return not any(True for _ in OpenAPIV30SpecValidator(description).iter_errors())
     except Exception:  # noqa: BLE001 - such as a reference to nowhere
         return False
-
-
-schemas = st.recursive(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "type": st.sampled_from(["string", "integer", ["string", "null"], ["null"], "null"]),
-            "enum": st.lists(st.sampled_from(["A", "B", 1, None, True]), min_size=1, max_size=3),
-            "const": st.sampled_from(["A", None]),
-            "nullable": st.booleans(),
-            "format": st.sampled_from(["date", "int32"]),
-            "default": st.sampled_from(["x", None, {"title": "x"}]),
-            "$ref": st.sampled_from(["#/components/schemas/A", "#/components/schemas/B", "#/paths/~1things~1{id}"]),
-            "description": st.just("words"),
-        },
-    )
-    | st.booleans(),
-    lambda inner: st.fixed_dictionaries(
-        {},
-        optional={
-            "properties": st.dictionaries(st.sampled_from(["a", "title", "properties", "$ref"]), inner, max_size=3),
-            "required": st.lists(st.sampled_from(["a", "title", "gone"]), max_size=2, unique=True),
-            "items": inner,
-            "additionalProperties": inner,
-            "allOf": st.lists(inner, min_size=1, max_size=2),
-            "oneOf": st.lists(inner, min_size=1, max_size=3),
-            "anyOf": st.lists(inner, min_size=1, max_size=3),
-            "not": inner,
-        },
-    ),
-    max_leaves=8,
-)
-documents = st.builds(
-    lambda sent, read_, a, b, version: described(sent, read_, version) | {"components": {"schemas": {"A": a, "B": b}}},
-    schemas,
-    schemas,
-    schemas,
-    schemas,
-    st.sampled_from(["3.0.3", "3.1.0"]),
-)
 
 
 @settings(max_examples=60)

@@ -30,6 +30,9 @@ def get_kwargs(
     single_entry: bool | Unset = UNSET,
     source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
     updated_atgt: datetime.datetime | Unset = UNSET,
+    updated_atgte: datetime.datetime | Unset = UNSET,
+    updated_atlt: datetime.datetime | Unset = UNSET,
+    updated_atlte: datetime.datetime | Unset = UNSET,
 ) -> dict[str, Any]:
     """What to send, as keyword arguments of `httpx.Client.request`."""
 
@@ -63,6 +66,21 @@ def get_kwargs(
     if not isinstance(updated_atgt, Unset):
         json_updated_atgt = updated_atgt.isoformat()
     params["updated_at[gt]"] = json_updated_atgt
+
+    json_updated_atgte: str | Unset = UNSET
+    if not isinstance(updated_atgte, Unset):
+        json_updated_atgte = updated_atgte.isoformat()
+    params["updated_at[gte]"] = json_updated_atgte
+
+    json_updated_atlt: str | Unset = UNSET
+    if not isinstance(updated_atlt, Unset):
+        json_updated_atlt = updated_atlt.isoformat()
+    params["updated_at[lt]"] = json_updated_atlt
+
+    json_updated_atlte: str | Unset = UNSET
+    if not isinstance(updated_atlte, Unset):
+        json_updated_atlte = updated_atlte.isoformat()
+    params["updated_at[lte]"] = json_updated_atlte
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -125,6 +143,9 @@ def sync_detailed(
     single_entry: bool | Unset = UNSET,
     source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
     updated_atgt: datetime.datetime | Unset = UNSET,
+    updated_atgte: datetime.datetime | Unset = UNSET,
+    updated_atlt: datetime.datetime | Unset = UNSET,
+    updated_atlte: datetime.datetime | Unset = UNSET,
 ) -> Response[AccountingErrorResponse | AccountingRecordsResponse]:
     """List accounting records
 
@@ -140,7 +161,10 @@ def sync_detailed(
         cursor (str | Unset):
         single_entry (bool | Unset):
         source_type (QueryAccountingRecordsSourceType | Unset):
-        updated_atgt (datetime.datetime | Unset):
+        updated_atgt (datetime.datetime | Unset): Updated after this time
+        updated_atgte (datetime.datetime | Unset): Updated at this time or after it
+        updated_atlt (datetime.datetime | Unset): Updated before this time
+        updated_atlte (datetime.datetime | Unset): Updated at this time or before it
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -158,6 +182,9 @@ def sync_detailed(
         single_entry=single_entry,
         source_type=source_type,
         updated_atgt=updated_atgt,
+        updated_atgte=updated_atgte,
+        updated_atlt=updated_atlt,
+        updated_atlte=updated_atlte,
     )
 
     response = client.get_httpx_client().request(
@@ -177,6 +204,9 @@ def sync(
     single_entry: bool | Unset = UNSET,
     source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
     updated_atgt: datetime.datetime | Unset = UNSET,
+    updated_atgte: datetime.datetime | Unset = UNSET,
+    updated_atlt: datetime.datetime | Unset = UNSET,
+    updated_atlte: datetime.datetime | Unset = UNSET,
 ) -> AccountingErrorResponse | AccountingRecordsResponse | None:
     """List accounting records
 
@@ -192,7 +222,10 @@ def sync(
         cursor (str | Unset):
         single_entry (bool | Unset):
         source_type (QueryAccountingRecordsSourceType | Unset):
-        updated_atgt (datetime.datetime | Unset):
+        updated_atgt (datetime.datetime | Unset): Updated after this time
+        updated_atgte (datetime.datetime | Unset): Updated at this time or after it
+        updated_atlt (datetime.datetime | Unset): Updated before this time
+        updated_atlte (datetime.datetime | Unset): Updated at this time or before it
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -211,6 +244,9 @@ def sync(
         single_entry=single_entry,
         source_type=source_type,
         updated_atgt=updated_atgt,
+        updated_atgte=updated_atgte,
+        updated_atlt=updated_atlt,
+        updated_atlte=updated_atlte,
     ).parsed
 
 
@@ -224,6 +260,9 @@ async def asyncio_detailed(
     single_entry: bool | Unset = UNSET,
     source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
     updated_atgt: datetime.datetime | Unset = UNSET,
+    updated_atgte: datetime.datetime | Unset = UNSET,
+    updated_atlt: datetime.datetime | Unset = UNSET,
+    updated_atlte: datetime.datetime | Unset = UNSET,
 ) -> Response[AccountingErrorResponse | AccountingRecordsResponse]:
     """List accounting records
 
@@ -239,7 +278,10 @@ async def asyncio_detailed(
         cursor (str | Unset):
         single_entry (bool | Unset):
         source_type (QueryAccountingRecordsSourceType | Unset):
-        updated_atgt (datetime.datetime | Unset):
+        updated_atgt (datetime.datetime | Unset): Updated after this time
+        updated_atgte (datetime.datetime | Unset): Updated at this time or after it
+        updated_atlt (datetime.datetime | Unset): Updated before this time
+        updated_atlte (datetime.datetime | Unset): Updated at this time or before it
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -257,6 +299,9 @@ async def asyncio_detailed(
         single_entry=single_entry,
         source_type=source_type,
         updated_atgt=updated_atgt,
+        updated_atgte=updated_atgte,
+        updated_atlt=updated_atlt,
+        updated_atlte=updated_atlte,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -274,6 +319,9 @@ async def asyncio(
     single_entry: bool | Unset = UNSET,
     source_type: QueryAccountingRecordsSourceType | Unset = UNSET,
     updated_atgt: datetime.datetime | Unset = UNSET,
+    updated_atgte: datetime.datetime | Unset = UNSET,
+    updated_atlt: datetime.datetime | Unset = UNSET,
+    updated_atlte: datetime.datetime | Unset = UNSET,
 ) -> AccountingErrorResponse | AccountingRecordsResponse | None:
     """List accounting records
 
@@ -289,7 +337,10 @@ async def asyncio(
         cursor (str | Unset):
         single_entry (bool | Unset):
         source_type (QueryAccountingRecordsSourceType | Unset):
-        updated_atgt (datetime.datetime | Unset):
+        updated_atgt (datetime.datetime | Unset): Updated after this time
+        updated_atgte (datetime.datetime | Unset): Updated at this time or after it
+        updated_atlt (datetime.datetime | Unset): Updated before this time
+        updated_atlte (datetime.datetime | Unset): Updated at this time or before it
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -309,5 +360,8 @@ async def asyncio(
             single_entry=single_entry,
             source_type=source_type,
             updated_atgt=updated_atgt,
+            updated_atgte=updated_atgte,
+            updated_atlt=updated_atlt,
+            updated_atlte=updated_atlte,
         )
     ).parsed
