@@ -7,6 +7,7 @@ differently changes no class in generated/. After it, `prepare` rewrites what th
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from scripts.circles import OBJECT, cut_circles, spread_choices
 from scripts.parameters import bracket_parameters, check_parameters
 from scripts.schema_changes import LIMITS
-from scripts.schemas import COMPONENT, NAMES, PROSE, Document, component, shape_of, target
+from scripts.schemas import COMPONENT, NAMES, PROSE, Document, component, references, shape_of, target
 
 Node = dict[str, Any]
 
@@ -22,6 +23,11 @@ SINGLE = ("items", "additionalProperties", "not", "contains", "propertyNames")
 LISTED = ("allOf", "oneOf", "anyOf", "prefixItems")
 NAMED = ("properties", "patternProperties", "$defs", "dependentSchemas")
 FOLDED = PROSE | LIMITS | {"nullable", "default", "deprecated", "readOnly", "writeOnly", "xml"}
+TAKEN = {
+    *("any", "anything", "authenticatedclient", "awaredatetime", "client", "decimal", "file", "literal", "model"),
+    *("oneof", "openintenum", "openstrenum", "response", "unset", "uuid", "wholenumber"),
+}
+"""Classes that the modules in generated/ import, in small letters."""
 COMPOSED = {"$ref", "allOf", "oneOf", "anyOf", "not"}
 
 
@@ -46,12 +52,14 @@ def prepare(document: Node, name: str) -> None:
     """
     simplify(document)
     _each_schema(document, _spell_out)
+    _rename_taken(document)
     _name_inner_schemas(document)
     cut_circles(document, name)
     for schema in list(schemas_in(document)):
         spread_choices(schema, document)
     _each_schema(document, _separate)
     _each_schema(document, lambda schema: _drop_default(schema, document))
+    _name_choices(document)
     check_parameters(document, name)
 
 
@@ -140,6 +148,17 @@ def _as_object(schema: Any) -> Any:
     return {} if schema is True else {"not": {}} if schema is False else schema
 
 
+def _rename_taken(document: Node) -> None:
+    """Rename components whose classes would hide what the generated modules import."""
+    schemas = document.get("components", {}).get("schemas", {})
+    for name in [name for name in schemas if name.lower() in TAKEN]:
+        new = _free(f"{name}Model", schemas)
+        schemas[new] = schemas.pop(name)
+        for reference in references(document):
+            if component(reference) == name:
+                reference["$ref"] = COMPONENT + new
+
+
 def _name_inner_schemas(document: Node) -> None:
     """Make components of the schemas that are referred to inside of others: the generator knows references to those."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -159,10 +178,29 @@ def _name_of(pointer: str, taken: Node) -> str:
     """Name a schema as the generator does: by where it stands."""
     steps = re.split(r"[^A-Za-z0-9]+", pointer.removeprefix(COMPONENT))
     skipped = {"", "components", "paths", "content", "schema", *LISTED, *NAMED, *SINGLE}
-    name = "".join(step[:1].upper() + step[1:] for step in steps if step not in skipped)
-    while name in taken:
-        name += "_"
-    return name
+    return _free("".join(step[:1].upper() + step[1:] for step in steps if step not in skipped), taken)
+
+
+def _free(name: str, taken: Node) -> str:
+    """Return the name, with a number if its class would have the name of another."""
+    classes = {re.sub(r"[^a-z0-9]", "", other.lower()) for other in taken}
+    numbered = (f"{name}{number or ''}" for number in itertools.count())
+    return next(each for each in numbered if each.lower() not in classes)
+
+
+def _name_choices(document: Node) -> None:
+    """Make components of alternatives with allOf that stand in a component: the generator reads them too early."""
+    schemas = document["components"]["schemas"]
+    for name, whole in list(schemas.items()):
+        schema = whole
+        while isinstance(schema.get("items"), dict):
+            schema = schema["items"]
+        for keyword in ("oneOf", "anyOf"):
+            for number, choice in enumerate(schema.get(keyword, ())):
+                if "allOf" in choice and any(map(component, choice["allOf"])):
+                    choice_name = _free(f"{name}Type{number}", schemas)
+                    schemas[choice_name] = choice
+                    schema[keyword][number] = {"$ref": COMPONENT + choice_name}
 
 
 def _separate(schema: Node) -> None:

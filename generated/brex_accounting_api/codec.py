@@ -123,7 +123,7 @@ class Model:
     def to_multipart(self) -> list[tuple[str, Any]]:
         """Return the parts of a multipart/form-data body, as httpx takes them for `files`."""
         parts = []
-        for name, value in _known(self, sparse=True).items() | _unknown(self).items():
+        for name, value in (_known(self, sparse=True) | _unknown(self)).items():
             parts += [(name, _part(item)) for item in (value if isinstance(value, list) else [value])]
         return parts
 

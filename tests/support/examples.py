@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripts.schemas import Document, shape_of
+from scripts.schemas import Document, follow, shape_of
 
 VALUES = {
     "date-time": "2025-08-15T10:00:00Z",
@@ -21,15 +21,18 @@ def example_of(schema: Any, document: Document, depth: int = 0) -> Any:
     shape = shape_of(schema, document, expand=True)
     if shape.values:
         return shape.values[0]
+    if shape.choices and "allOf" not in follow(schema, document):  # a child is not its parent's children
+        choice = example_of(shape.choices[0], document, depth + 1)
+    else:
+        choice = None
     if shape.properties:
-        choice = example_of(shape.choices[0], document, depth + 1) if shape.choices and depth < DEEPEST else {}
         return {
             name: example_of(inner, document, depth + 1)
             for name, inner in shape.properties.items()
             if depth < DEEPEST or name in shape.required
         } | (choice if isinstance(choice, dict) else {})
-    if shape.choices:
-        return example_of(shape.choices[0], document, depth + 1)
+    if choice is not None:
+        return choice
     if shape.items is not None:
         return [] if depth >= DEEPEST else [example_of(shape.items, document, depth + 1)]
     if isinstance(shape.additional, dict) and shape.types <= {"object"}:
