@@ -2,7 +2,7 @@
 export PYTHON
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated update-description test-data bench soak lock screenshot format clean
+.PHONY: help demo test lint types unit regen check-generated update-description test-data bench docs matrix soak lock screenshot format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-data        renew tests/data when src/ relies on something new in the description"
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
+	@echo "make docs             build the documentation site into build/docs"
 	@echo "make soak             10,000 cancellations at random in each of six ways, and 100,000 records (a minute)"
 	@echo "make screenshot       draw docs/demo.svg anew, from a real run of the demo"
 	@echo "make format           format the code and fix what ruff can"
@@ -56,6 +57,10 @@ bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py
 	@test -d .venv-generator || scripts/check_generated.sh
 	$(BIN)/python benchmarks/records.py
+
+docs: .venv/made-for-tests
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --builder html docs build/docs
+	@echo "The site is in build/docs: open build/docs/index.html"
 
 screenshot: .venv/made-for-demo
 	@$(BIN)/python scripts/screenshot.py
