@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,7 +18,13 @@ import attrs
 import httpx
 import msgspec
 
-AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+class _WithOffset:
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> dict[str, Any]:
+        return {"type": "datetime", "tz_constraint": "aware"}
+
+
+AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True), _WithOffset()]
 """A date and time with its offset: RFC 3339 asks for one, and a time without one could mean any hour of a day."""
 
 
@@ -48,6 +55,18 @@ class OpenStrEnum(StrEnum):
         member._name_ = member._value_ = value
         return member
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_schema(cls, "str")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_json_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_json_schema(cls, schema, handler)
+
 
 class OpenIntEnum(IntEnum):
     """An enum that keeps the values it does not know: they equal and hash as their number."""
@@ -59,6 +78,18 @@ class OpenIntEnum(IntEnum):
         member = int.__new__(cls, value)
         member._name_, member._value_ = str(value), value
         return member
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_schema(cls, "int")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_json_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_json_schema(cls, schema, handler)
 
 
 if TYPE_CHECKING:
@@ -75,14 +106,28 @@ else:
     class Anything(metaclass=_AnyInstance):
         """Any JSON."""
 
+        @classmethod
+        def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+            return {"type": "any"}
+
     class OneOf(metaclass=_AnyInstance):
         """A choice that msgspec cannot make: between models, or between two kinds that are both text or both lists."""
 
         def __class_getitem__(cls, kinds: tuple[Any, ...]) -> GenericAlias:
             return GenericAlias(cls, kinds)
 
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> dict[str, Any]:
+            from .pydantic_schema import choice_schema  # noqa: PLC0415 - for pydantic alone
+
+            return choice_schema(source, handler)
+
     class WholeNumber(metaclass=_AnyInstance):
         """An int that may come as 7.0 or "7". msgspec's own way to take those also takes a number for a date."""
+
+        @classmethod
+        def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+            return {"type": "int"}
 
 
 class Model:
@@ -103,8 +148,13 @@ class Model:
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
-        """Read a model from what `json.loads` or `to_dict` gives. Raises ValueError that says where it does not fit."""
+        """Read a model from what `json.loads` or `to_dict` gives.
+
+        Raises ValueError that says where it does not fit. A float for an amount is taken as long as it can hold all its
+        digits; read JSON with ``parse_float=Decimal`` to keep any.
+        """
         model: Self = decode(cls, encode(src_dict))
+        _refuse_floats(model, src_dict)
         return model
 
     def to_dict(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
@@ -133,6 +183,22 @@ class Model:
         if isinstance(state, tuple) and isinstance(state[1].get("_unknown"), dict):
             state[1]["_unknown"] = dict(state[1]["_unknown"])
         return state
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import object_schema  # noqa: PLC0415 - for pydantic alone
+
+        model: Any = cls
+        hints = _hints(model)
+        properties = [(field.name, hints[field.name], field.default is attrs.NOTHING) for field in _fields(cls)]
+        read = lambda value, _: cls.from_dict(value)  # noqa: E731
+        return object_schema(cls, handler, properties, read=read, write=_properties, extra="allow")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import object_json_schema  # noqa: PLC0415 - for pydantic alone
+
+        return object_json_schema(cls, schema, handler)
 
 
 def name_on_the_wire(model: type[Model], names: Mapping[str, str]) -> None:
@@ -203,6 +269,16 @@ def _known(model: Model, *, sparse: bool) -> dict[str, Any]:
     return {
         field.name: item for field, item in values if item is not None or not sparse or field.default is attrs.NOTHING
     }
+
+
+def _properties(model: Model) -> dict[str, Any]:
+    """All properties, each as it is. Raises ValueError for what JSON cannot hold."""
+    known = _known(model, sparse=False)
+    for value in known.values():
+        if isinstance(value, Decimal):
+            _finite(value)
+    unknown: dict[str, Any] = _tree(_unknown(model), "python", sparse=False)
+    return known | {name: item for name, item in unknown.items() if name not in known}
 
 
 def _tree(value: Any, mode: _Mode, *, sparse: bool) -> Any:
@@ -304,6 +380,18 @@ def all_finite(value: Any) -> bool:
 def refuse_number(name: str) -> NoReturn:
     """Raise ValueError for the field of this name."""
     raise ValueError(f"{_NOT_A_NUMBER}: `{name}`")
+
+
+def _refuse_floats(value: Any, source: Any) -> None:
+    """Refuse a float where a number was read: beyond 15 digits it is another number than the one that was written."""
+    if isinstance(value, Model) and isinstance(source, Mapping):
+        for field in _fields(type(value)):
+            _refuse_floats(getattr(value, field.alias), source.get(field.name))
+    elif isinstance(value, list) and isinstance(source, (list, tuple)):
+        for inner, item in zip(value, source, strict=False):
+            _refuse_floats(inner, item)
+    elif isinstance(value, Decimal) and isinstance(source, float) and len(value.as_tuple().digits) > sys.float_info.dig:
+        raise ValueError("a float does not hold all digits of an amount: read the JSON with parse_float=Decimal")
 
 
 def _finite(number: Decimal) -> Decimal:
