@@ -73,8 +73,8 @@ _GL_ACCOUNTS: Final = (
     "Other G&A",
 )
 _FIRST: Final = datetime(2025, 4, 24, 16, 13, 49, 959513, UTC)
-# Of every 20, one bill that is older than its neighbours, and one that was edited long after: lists are not in the order
-# of updated_at.
+# Of every 20, one bill is older than its neighbours, and one was edited long after: lists are not in the order of
+# updated_at.
 _POSTED_EARLIER: Final = {5: timedelta(days=100)}
 _EDITED_LATER: Final = {14: timedelta(days=60)}
 _ABSENT: Final = object()
