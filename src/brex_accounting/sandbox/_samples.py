@@ -104,7 +104,7 @@ def sample_head(serial: int) -> Head:
 def sample_fields(serial: int) -> Mapping[str, JSON]:
     """Return a sample record as an AccountingRecordDetailed, not to be changed; `serial` is the number in its ids.
 
-    Every third one is what real answers look like: with properties that no description has, and other prefixes of ids.
+    Two of seven are what real answers look like: with properties that no description has, and other prefixes of ids.
     """
     index, head = serial % SERIALS, sample_head(serial)
     bill, as_sent = head.source_type == "BILL", _is_as_sent(index)
@@ -139,7 +139,12 @@ def sample_fields(serial: int) -> Mapping[str, JSON]:
 
 
 def _is_as_sent(index: int) -> bool:
-    return index % 3 == 1
+    return index % 7 in {2, 3}
+
+
+def _is_uncoded(index: int) -> bool:
+    """Some charges have no account in the general ledger yet."""
+    return _TYPES[index % len(_TYPES)][0].startswith("CARD_EXPENSE") and index % 3 != 2  # noqa: PLR2004  # two of three
 
 
 def _present(fields: Mapping[str, object]) -> dict[str, JSON]:
@@ -154,50 +159,56 @@ def _money(amount: str, currency: str) -> Mapping[str, JSON]:
     return {"amount": Number(amount), "currency": currency}
 
 
+class _Line(NamedTuple):
+    side: str
+    amount: JSON
+    balances: bool
+    """Whether it is the card's, the bank's or the payable's, which has no account of its own."""
+
+
 def _line_items(index: int, serial: int) -> list[JSON]:
     total, parts, _ = _AMOUNTS[index % len(_AMOUNTS)]
     comes_back = any(word in _TYPES[index % len(_TYPES)][0] for word in _MONEY_COMES_BACK)
     own, balancing = ("CREDIT", "DEBIT") if comes_back else ("DEBIT", "CREDIT")
     currency = _currency(index)
-    lines = [(own, _money(part, currency)) for part in parts]
-    against = [(balancing, _money(total, currency))]
+    lines = [_Line(own, _money(part, currency), balances=False) for part in parts]
+    against = [_Line(balancing, _money(total, currency), balances=True)]
     if index % 13 == 1:
         # A fee in the other currency: the sides balance for each currency, not across them.
         fee = _money("0.30", "EUR" if currency == "USD" else "USD")
-        lines.append((own, fee))
-        against.append((balancing, fee))
+        lines.append(_Line(own, fee, balances=False))
+        against.append(_Line(balancing, fee, balances=True))
     make = _line_item_as_sent if _is_as_sent(index) else _line_item
-    return [make(index, serial, number, *line) for number, line in enumerate(lines + against)]
+    return [make(index, f"{serial:010d}{number:02d}", number, line) for number, line in enumerate(lines + against)]
 
 
-def _line_item(index: int, serial: int, number: int, side: str, amount: JSON) -> Mapping[str, JSON]:
+def _line_item(index: int, serial: str, number: int, line: _Line) -> Mapping[str, JSON]:
     variant = index + number
     return _present(
         {
-            "id": f"arli_{serial:010d}{number:02d}",
-            "type": side,
-            "amount": amount,
-            "original_amount": (_ABSENT, None, amount)[variant % 3],
+            "id": f"arli_{serial}",
+            "type": line.side,
+            "amount": line.amount,
+            "original_amount": (_ABSENT, None, line.amount)[variant % 3],
             "memo": (None, _ABSENT, _MEMOS[variant % len(_MEMOS)])[variant % 3],
             "accounting_field_values": [_field_value(index, position) for position in range(variant % 3)],
         }
     )
 
 
-def _line_item_as_sent(index: int, serial: int, number: int, side: str, amount: JSON) -> Mapping[str, JSON]:
-    fields: dict[str, JSON] = {
-        "memo": None,
-        "id": f"accrli_{serial:010d}{number:02d}",
-        "type": side,
-        "amount": amount,
-        "original_amount": amount,
-    }
-    if side == "DEBIT":
-        fields["billing_amount"] = amount
-    return fields | {
-        "accounting_field_values": [_gl_account(index)] if side == "DEBIT" else [],
-        "amortization": None,
-    }
+def _line_item_as_sent(index: int, serial: str, _: int, line: _Line) -> Mapping[str, JSON]:
+    return _present(
+        {
+            "memo": None,
+            "id": f"accrli_{serial}",
+            "type": line.side,
+            "amount": line.amount,
+            "original_amount": line.amount,
+            "billing_amount": _ABSENT if line.balances else line.amount,
+            "accounting_field_values": [] if line.balances else [_gl_account(index)],
+            "amortization": None,
+        }
+    )
 
 
 def _field_value(index: int, position: int) -> Mapping[str, JSON]:
@@ -211,16 +222,19 @@ def _field_value(index: int, position: int) -> Mapping[str, JSON]:
 
 
 def _gl_account(index: int) -> Mapping[str, JSON]:
-    number = index % 40
-    return {
-        "brex_field_id": "extended_field_000000000000",
-        "remote_field_id": "GL_ACCOUNT",
-        "field_name": "GL Account",
-        "brex_field_value_id": f"efo_{number:012d}",
-        "remote_field_value_id": f"{6000 + number}" if index % 2 else None,
-        "field_value_name": f"{6000 + number} {_GL_ACCOUNTS[number % len(_GL_ACCOUNTS)]}",
-        "type": "IDENTIFIER",
-    }
+    number, uncoded = index % 40, _is_uncoded(index)
+    value_id = f"efo_{number:012d}"
+    return _present(
+        {
+            "brex_field_id": "extended_field_000000000000",
+            "remote_field_id": "GL_ACCOUNT",
+            "field_name": "GL Account",
+            "brex_field_value_id": (_ABSENT, None)[index % 2] if uncoded else value_id,
+            "remote_field_value_id": f"{6000 + number}" if index % 2 and not uncoded else None,
+            "field_value_name": None if uncoded else f"{6000 + number} {_GL_ACCOUNTS[number % len(_GL_ACCOUNTS)]}",
+            "type": "IDENTIFIER",
+        }
+    )
 
 
 def _receipts(index: int, serial: int) -> object:
