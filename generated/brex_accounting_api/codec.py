@@ -177,6 +177,16 @@ class Model:
             parts += [(name, _part(item)) for item in (value if isinstance(value, list) else [value])]
         return parts
 
+    # Here and not made by attrs for each class, which would cost more at every import than all else about them.
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, field.alias) == getattr(other, field.alias) for field in _fields(type(self)))
+
+    def __repr__(self) -> str:
+        values = (f"{field.alias}={getattr(self, field.alias)!r}" for field in _fields(type(self)))
+        return f"{type(self).__name__}({', '.join(values)})"
+
     def __getstate__(self) -> object:
         """Let copies and pickles have unknown properties of their own."""
         state = super().__getstate__()
@@ -311,8 +321,8 @@ def _plain(value: Any, mode: _Mode, *, sparse: bool) -> Any:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 _NOT_A_NUMBER = "JSON has no number that is infinite or not a number"
-# Of msgspec's messages only that of a wrong constant shows what was found.
-_found_value = re.compile(r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)")
+# Of msgspec's messages only that of a wrong constant shows what was found. (Patterns that few need are compiled then.)
+_FOUND_VALUE = r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)"
 
 
 def decode(kind: Any, content: bytes) -> Any:
@@ -327,7 +337,7 @@ def decode(kind: Any, content: bytes) -> Any:
     except RecursionError:
         reason = _TOO_DEEP
     except ValueError as error:
-        reason = _found_value.sub("", str(error))
+        reason = re.sub(_FOUND_VALUE, "", str(error))
     else:
         return value
     raise ValueError(reason)
@@ -411,7 +421,7 @@ def _exact(literal: str) -> Decimal | str:
 # -- unknown properties ------------------------------------------------------------------------------------------------
 
 _untyped_decoder = msgspec.json.Decoder(float_hook=_exact)
-_text_or_number = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][-+.eE0-9]*')
+_TEXT_OR_NUMBER = rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][-+.eE0-9]*'
 _DEEPEST = 64
 
 
@@ -435,7 +445,7 @@ def _untyped(content: bytes) -> Any:
     try:
         source = _untyped_decoder.decode(content)
     except msgspec.ValidationError:
-        source = _untyped_decoder.decode(_text_or_number.sub(_quote_long_integer, content))
+        source = _untyped_decoder.decode(re.sub(_TEXT_OR_NUMBER, _quote_long_integer, content))
     return _shallow(source)
 
 
@@ -488,18 +498,17 @@ def _keep_unknown(value: Any, source: Any) -> None:
 
 # -- what msgspec cannot read ------------------------------------------------------------------------------------------
 
-_digits = re.compile("-?[0-9]{1,20}")
+_DIGITS = "-?[0-9]{1,20}"
 _json_kinds = {bool: "bool", Decimal: "float", str: "str", list: "array", dict: "object", type(None): "null"}
-_long_fraction = re.compile(rb"\.[0-9]{7}")
-_time = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(?::(\d\d)(\.\d{1,6})?\d*)?([Zz]|[-+]\d\d:\d\d)", re.ASCII)
+_TIME = r"(?a)(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(?::(\d\d)(\.\d{1,6})?\d*)?([Zz]|[-+]\d\d:\d\d)"
 
-has_long_fraction = _long_fraction.search
+has_long_fraction = re.compile(rb"\.[0-9]{7}").search
 
 
 def _mend_times(kind: Any, source: Any) -> Any:
     """Give times their seconds, and cut their fractions: the last tick of a period does not belong to the next one."""
     if kind == AwareDatetime:
-        found = _time.fullmatch(source) if isinstance(source, str) else None
+        found = re.fullmatch(_TIME, source) if isinstance(source, str) else None
         return f"{found[1]}:{found[2] or '00'}{found[3] or ''}{found[4]}" if found else source
     if isinstance(source, dict):
         model: Any = kind if isinstance(kind, type) and issubclass(kind, Model) else None
@@ -521,7 +530,7 @@ def _read_other(kind: Any, source: Any) -> Any:
 def _read_whole_number(source: Any) -> int:
     if type(source) is int:
         return source
-    number = Decimal(source) if isinstance(source, str) and _digits.fullmatch(source) else source
+    number = Decimal(source) if isinstance(source, str) and re.fullmatch(_DIGITS, source) else source
     if isinstance(number, Decimal) and number.adjusted() < 20 and number == number.to_integral_value():  # noqa: PLR2004
         return int(number)
     raise ValueError(f"Expected `int`, got `{_json_kinds[type(source)]}`")

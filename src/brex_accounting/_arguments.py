@@ -16,7 +16,6 @@ from .errors import ConfigurationError
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]{1,255}")
 SURROGATE = re.compile("[\ud800-\udfff]")
-_ISO_TEXT = re.compile(r"[-0-9W]+(?:[Tt ].*)?")
 LONGEST_ID = 2000
 """Bytes, in UTF-8: quoted, that is at most 6,000 characters of a URL."""
 
@@ -134,7 +133,7 @@ def _read_iso(text: str) -> datetime | None:
     from dateutil.parser import isoparse  # noqa: PLC0415 - few programs pass text
 
     # isoparse takes any character before the time: 2025-11-01-05:00Z would be five o'clock.
-    if not _ISO_TEXT.fullmatch(text):
+    if not re.fullmatch(r"[-0-9W]+(?:[Tt ].*)?", text):
         return None
     try:
         return isoparse(text)

@@ -128,7 +128,7 @@ class Integration(_Value):
     """What the API sent that this version does not know."""
 
 
-@define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class AccountingRecord(AccountingRecordDetailed):
     """A financial event on the account, with all that an accounting system needs to book it.
 
