@@ -183,6 +183,8 @@ class Model:
             return NotImplemented
         return all(getattr(self, field.alias) == getattr(other, field.alias) for field in _fields(type(self)))
 
+    __hash__ = None  # type: ignore[assignment]  # its fields may change
+
     def __repr__(self) -> str:
         values = (f"{field.alias}={getattr(self, field.alias)!r}" for field in _fields(type(self)))
         return f"{type(self).__name__}({', '.join(values)})"
