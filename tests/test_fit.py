@@ -13,8 +13,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from scripts.additions import newly_required, with_not_covered, with_not_required
 from scripts.facade import Facade, collisions, missing_imports
-from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, newly_required, with_not_covered, with_not_required
+from scripts.fit import TABLE, WHAT_TO_DO, Fit
+from scripts.values import Value
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted, new_operation, new_required_answer_field
 from tests.support.marks import not_src
 from tests.support.project import DESCRIPTION_FILE, OVERLAY_FILE, PACKAGE, ROOT, TABLE_FILE
@@ -250,7 +252,7 @@ def test_a_field_that_is_called_like_a_member_is_named(
     [file] = [file for file in (package / "models").glob("*.py") if head in file.read_text("utf-8")]
     file.write_text(file.read_text("utf-8").replace(head, f"{head}    {name}: str | None = None\n"), "utf-8")
     misfits = Fit(FACADE, FROZEN_LISTED, {}, package).misfits()
-    assert f"{model}.{name} is a field now, and a member of {owner} has that name: one would hide the other." in misfits
+    assert f"{model}.{name} is a field now, and {owner} has a member of that name: one hides the other." in misfits
 
 
 @pytest.mark.parametrize("table", ["a: 1\n\nnot_covered: []\n", "a: 1\n\nnot_covered:\n  - old\n  - kept # why\n"])

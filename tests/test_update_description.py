@@ -129,7 +129,7 @@ def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     assert "Breaking" not in run.stdout
     for line in ADDITIVE.values():
         assert f"  - {line}\n" in run.stdout
-    assert "calls these new operations; scripts/relied_on.yaml lists them so now:\n  - newOperation\n" in run.stdout
+    assert "calls these new operations; scripts/relied_on.yaml lists them as not covered now:\n  - newOperation\n" in run.stdout
     assert "openapi/overlay.yaml lets them be missing now:\n  - Integration.new_region\n" in run.stdout
     assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
 
@@ -175,7 +175,7 @@ def test_where_the_facade_does_not_fit_it_names_each_place_and_changes_nothing(p
 def test_an_overlay_action_that_matches_nothing_is_named_with_its_reason(project: Project) -> None:
     told = refuse(
         project,
-        "overlay actions match nothing any more (1, named above), and nothing was changed: drop or mend",
+        "overlay actions match nothing any more (1, named above), and nothing was changed: fix or drop",
         save(project, integration_id_renamed),
     )
     assert "Integration.integration_id (read): the property is removed; perhaps it is called id now" in told
@@ -198,9 +198,9 @@ def test_an_overlay_action_that_brex_made_needless_is_named(project: Project) ->
     run = update(project, save(project, mend))
     assert (run.returncode, run.stderr) == (0, "")
     assert "Breaking" not in run.stdout
-    idle = run.stdout.partition("Without effect on generated/, for openapi/overlay.yaml corrects it:\n")[2]
+    idle = run.stdout.partition("Without effect on generated/, because openapi/overlay.yaml corrects it:\n")[2]
     assert "query parameter limit (sent): its type is integer, and was number" in idle
-    needless = idle.partition("no longer needed, for Brex publishes it so now; drop them:\n")[2]
+    needless = idle.partition("no longer needed, because Brex publishes it so now; drop them:\n")[2]
     targets = [line.partition("($.")[2].partition(";")[0] for line in needless.splitlines()[:2]]
     assert targets == [
         'paths["/v3/accounting/records"].get.parameters[?(@.name == "limit")].schema',
@@ -243,7 +243,7 @@ def test_an_overlay_action_that_openapi_31_made_needless_is_named(project: Proje
 
     run = update(project, save(project, rewrite))
     assert (run.returncode, run.stderr) == (0, "")
-    needless = run.stdout.partition("no longer needed, for Brex publishes it so now; drop them:\n")[2]
+    needless = run.stdout.partition("no longer needed, because Brex publishes it so now; drop them:\n")[2]
     assert "($.components.schemas.AccountingRecordsResponse.properties.total_count;" in needless.splitlines()[0]
 
 

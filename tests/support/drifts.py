@@ -165,7 +165,7 @@ MISFITS: dict[Drift, str] = {
     property_renamed: "Integration.vendor_account_id is gone (removed, or renamed: new there ",
     error_code_removed: "The error code INTEGRATION_NOT_ACTIVE is gone",
     detail_removed: "AccountingErrorDetails.existing_vendor is gone",
-    status_value_removed: "Integration.status no longer knows the value DISABLED",
+    status_value_removed: "Integration.status no longer has the value DISABLED",
     new_required_request_field: "CreateIntegrationRequest requires new_region, which the facade does not send",
     new_required_parameter: "reactivateIntegration requires the new query reason parameter",
     path_parameter_renamed: "reactivateIntegration has no path integration_id parameter any more",
