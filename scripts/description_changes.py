@@ -23,6 +23,7 @@ from scripts.schema_changes import (
     Weight,
     component_schemas,
     reachable,
+    step,
 )
 from scripts.schemas import Document, at, follow, prose, say, without_prose
 from scripts.simplify import simplified
@@ -122,7 +123,7 @@ class _Comparison:
                 yield from self._contents(place, before, after)
                 for keyword in ("style", "explode"):
                     if before.get(keyword) != after.get(keyword):
-                        text = f"{keyword} is {say(after.get(keyword))}, and was {say(before.get(keyword))}"
+                        text = f"{keyword} {step(before.get(keyword, MISSING), after.get(keyword, MISSING))}"
                         yield Change(Weight.BREAKING, place.name, text, checked=False)
                 told = {"name", "in", "required", "schema", "content", "style", "explode"}
                 yield from self._rest(f"{place.name} ", _without(before, told), _without(after, told))

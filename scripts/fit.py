@@ -54,12 +54,13 @@ class Fit:
     def misfits(self) -> list[str]:
         """Say where the facade does not fit, in a sentence each."""
         found = [*self._operations(), *self._servers(), *self._error_codes(), *self._details(), *self._schemas()]
+        before = Types(self.previous) if self.previous is not None and self.previous.is_dir() else Types(self.package)
+        found += changed_types(self.facade, before, Types(self.package))
         for importer, module, name in missing_imports(self.facade, self.package):
-            found.append(f"{module} has no {name} any more, and src/brex_accounting/{importer} imports it.")
+            if name not in before.classes:
+                found.append(f"{module} has no {name} any more, and src/brex_accounting/{importer} imports it.")
         for model, name, owner in collisions(self.facade, self.package):
             found.append(f"{model}.{name} is a field now, and {owner} has a member of that name: one hides the other.")
-        if self.previous is not None and self.previous.is_dir():
-            found += changed_types(self.facade, Types(self.previous), Types(self.package))
         return found
 
     def _operations(self) -> Iterator[str]:
@@ -110,7 +111,11 @@ class Fit:
             yield f"{operation.label}'s success is {told}, and {needs['where']} reads {needs['answer']}."
         for status in successes:
             if status not in needs.get("statuses", "200").split():
-                yield f"{operation.label} may answer {status} now, and {needs['where']} takes any 2xx for done."
+                yield f"{operation.label} may answer {status} now, which counts as done in {needs['where']}."
+        for status, answer in operation.responses.items():
+            found = _media_schema(answer, self.document)
+            if not status.startswith("2") and found not in (None, self.table["error"]):
+                yield f"{operation.label}'s answer {status} is {found}, and the facade reads {self.table['error']}."
 
     def _authorization(self, operation: Operation) -> Iterator[str]:
         """Some alternative has to be a bearer token, with scopes that `login` asks for."""

@@ -238,7 +238,7 @@ def _keywords(place: Place, before: Mapping[str, Any], after: Mapping[str, Any])
         if keyword == "deprecated":
             text = "is deprecated now" if new is not MISSING else "is no longer deprecated"
         else:
-            text = f"{keyword} {_step(old, new)}"
+            text = f"{keyword} {step(old, new)}"
         if keyword in {"format", "discriminator"}:
             yield place.change(text, breaks_sent=True, breaks_read=True, checked=keyword == "format")
         elif keyword in LIMITS:
@@ -247,7 +247,8 @@ def _keywords(place: Place, before: Mapping[str, Any], after: Mapping[str, Any])
             yield Change(Weight.OTHER, str(place), text, checked=False)
 
 
-def _step(old: Any, new: Any) -> str:
+def step(old: Any, new: Any) -> str:
+    """Say what a keyword is now, and what it was."""
     if old is MISSING:
         return f"is {say(new)}, and was not given"
     return f"is no longer given (was {say(old)})" if new is MISSING else f"is {say(new)}, and was {say(old)}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts.facade import Facade
 
-RENAME = "class_overrides in openapi/generator.yaml give a class another name"
+RENAME = "class_overrides in openapi/generator.yaml can keep the old name"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def changed_types(facade: Facade, old: Types, new: Types) -> Iterator[str]:
                 if new.classes[twin] == old.classes[name]
             ]
             hint = f": it is called {twins[0]} now, and {RENAME}" if twins else ""
-            yield f"The class {name} is gone from generated/{hint}."
+            users = sorted(importer for importer, _, imported in facade.imports if imported == name)
+            used = f", and src/brex_accounting/{users[0]} imports it" if users else ""
+            yield f"The class {name} is gone from generated/{used}{hint}."
             continue
         for member, kind in old.classes[name].items():
             now = new.classes[name].get(member)

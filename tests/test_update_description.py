@@ -21,8 +21,10 @@ import yaml
 from scripts.contract import write_contract
 from scripts.download import download
 from scripts.read_description import RefusedError, read
+from scripts.types_of import Types
 from tests.support.drifts import (
     ADDITIVE,
+    REWRITTEN,
     Drift,
     details_not_nullable,
     drifted,
@@ -129,7 +131,10 @@ def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     assert "Breaking" not in run.stdout
     for line in ADDITIVE.values():
         assert f"  - {line}\n" in run.stdout
-    assert "calls these new operations; scripts/relied_on.yaml lists them as not covered now:\n  - newOperation\n" in run.stdout
+    assert (
+        "calls these new operations; scripts/relied_on.yaml lists them as not covered now:\n  - newOperation\n"
+        in run.stdout
+    )
     assert "openapi/overlay.yaml lets them be missing now:\n  - Integration.new_region\n" in run.stdout
     assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
 
@@ -184,6 +189,11 @@ def test_an_overlay_action_that_matches_nothing_is_named_with_its_reason(project
     assert "Integration.integration_id is gone (removed" in told
 
 
+def property_of(description: Node, name: str, property_: str) -> Node:
+    found: Node = schema(description, name)["properties"][property_]
+    return found
+
+
 def mend(description: Node) -> None:
     limit = description["paths"]["/v3/accounting/records"]["get"]["parameters"][2]
     assert limit["name"] == "limit"
@@ -206,6 +216,51 @@ def test_an_overlay_action_that_brex_made_needless_is_named(project: Project) ->
         'paths["/v3/accounting/records"].get.parameters[?(@.name == "limit")].schema',
         "components.schemas.AccountingErrorDetails.properties",
     ]
+
+
+@pytest.mark.parametrize("drift", REWRITTEN, ids=lambda drift: drift.__name__)
+def test_what_is_only_written_differently_changes_no_type(project: Project, regenerated: Path, drift: Drift) -> None:
+    run = update(project, save(project, drift))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
+    types = [Types(package).classes for package in (project.generated / PACKAGE, regenerated)]
+    assert types[0] == types[1]
+
+
+def test_what_the_check_does_not_look_at_is_marked(project: Project) -> None:
+    run = update(
+        project, save(project, lambda d: property_of(d, "CreateIntegrationRequest", "vendor").update(maxLength=9))
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "CreateIntegrationRequest.vendor (sent): maxLength is 9, and was not given (not checked)\n" in run.stdout
+    assert "\nThe facade fits in everything that is checked; read what is marked (not checked) above (1)." in run.stdout
+
+
+def test_a_type_that_changes_is_a_misfit(project: Project) -> None:
+    def rename(description: Node) -> None:
+        status = property_of(description, "Integration", "status")
+        description["components"]["schemas"]["State"] = {"type": "string", "enum": status["enum"]}
+        status.clear()
+        status["$ref"] = "#/components/schemas/State"
+
+    told = refuse(project, "the facade does not fit in the places named above (2)", save(project, rename))
+    assert "Integration.status is `State` in generated/ now, and was `IntegrationStatus`." in told
+    assert "it is called State now, and class_overrides in openapi/generator.yaml can keep the old name." in told
+
+
+def test_a_parameter_that_cannot_be_sent_changes_nothing(project: Project) -> None:
+    def together(description: Node) -> None:
+        [ids] = [
+            each
+            for each in description["paths"]["/v3/accounting/records"]["get"]["parameters"]
+            if each["name"] == "ids"
+        ]
+        ids["explode"] = False
+
+    told = refuse(
+        project, "the query parameter ids of queryAccountingRecords has all values in one", save(project, together)
+    )
+    assert "queryAccountingRecords, query parameter ids: explode is false, and was not given" in told
 
 
 def as_openapi_31(node: Any) -> Any:
