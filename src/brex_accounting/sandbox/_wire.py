@@ -1,4 +1,4 @@
-"""What goes over the wire: JSON with exact numbers, answers, and the one error envelope."""
+"""What goes over the wire: JSON with exact numbers, answers, the one error envelope; and where to."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Literal, TypeAlias
 
 JSON: TypeAlias = "bool | int | str | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -110,3 +111,11 @@ def html(status: int, *, headers: Headers = ()) -> Reply:
     """Answer with a page of HTML, as proxies do."""
     page = f"<!DOCTYPE html><html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"
     return Reply(status, page.encode(), headers, "text/html")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach it."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
