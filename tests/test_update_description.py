@@ -123,6 +123,23 @@ asyncio.run(main())
 """
 
 
+def use(project: Project, program: str, *arguments: str) -> str:
+    """Run a program on the project's src/ and generated/, and return what it printed."""
+    # Uncounted: what is covered here is the copy, and not src/.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment["PYTHONPATH"] = f"{project.root / 'src'}{os.pathsep}{project.generated}"
+    used = subprocess.run(
+        [sys.executable, "-c", program, project.root, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=project.root,
+        env=environment,
+    )
+    assert used.stderr == ""
+    return used.stdout
+
+
 def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     source = snapshot(project.root / "src")
     file = save(project, *ADDITIVE)
@@ -143,19 +160,8 @@ def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     assert (project.root / "tests" / "data" / "contract.yaml").read_text("utf-8") == write_contract(read(file))
     table = (project.root / "scripts" / "relied_on.yaml").read_text("utf-8")
     assert "newOperation" in yaml.safe_load(table)["not_covered"]
-    # Uncounted: what is covered here is the copy, and not src/.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environment["PYTHONPATH"] = f"{project.root / 'src'}{os.pathsep}{project.generated}"
     for server in ("new", "old"):
-        used = subprocess.run(
-            [sys.executable, "-c", USE, project.root, server],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=project.root,
-            env=environment,
-        )
-        assert (used.stdout, used.stderr) == ("works\n", "")
+        assert use(project, USE, server) == "works\n"
 
     # And again: the revision that is there is no news.
     after = state(project)
@@ -163,6 +169,71 @@ def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     assert again.returncode == 0
     assert again.stdout.startswith("Nothing changed since openapi/accounting.yaml.\n")
     assert state(project) == after
+
+
+FILTER = """
+import asyncio, httpx, sys
+from brex_accounting import BrexAccounting
+import brex_accounting, brex_accounting_api
+assert brex_accounting.__file__.startswith(sys.argv[1]) and brex_accounting_api.__file__.startswith(sys.argv[1])
+
+def answer(request):
+    print(*(f"{name}={value}" for name, value in request.url.params.multi_items()))
+    return httpx.Response(200, json={"items": [], "has_next_page": False})
+
+async def main():
+    async with BrexAccounting("bxt_x", transport=httpx.MockTransport(answer)) as brex:
+        await brex.records.query(
+            ids=["a", "b"], review_status="REVIEW", source_type="BILL", updated_after="2025-01-01T00:00:00Z"
+        )
+
+asyncio.run(main())
+"""
+
+
+def parameters_of(description: Node) -> list[Node]:
+    found: list[Node] = description["paths"]["/v3/accounting/records"]["get"]["parameters"]
+    return found
+
+
+def take_parameter(description: Node, name: str) -> Node:
+    [taken] = [parameter for parameter in parameters_of(description) if parameter["name"] == name]
+    parameters_of(description).remove(taken)
+    return taken
+
+
+def as_of_today(description: Node) -> None:
+    assert {"source_type", "updated_at"} <= {parameter["name"] for parameter in parameters_of(description)}
+
+
+def without_a_style(description: Node) -> None:
+    updated_at = take_parameter(description, "updated_at")
+    description["components"]["schemas"]["UpdatedAtFilter"] = updated_at["schema"]
+    reference = {"$ref": "#/components/schemas/UpdatedAtFilter"}
+    parameters_of(description).append({"name": "updated_at", "in": "query", "schema": reference})
+
+
+def as_of_january(description: Node) -> None:
+    take_parameter(description, "source_type")
+    take_parameter(description, "updated_at")
+
+
+def four_parameters(description: Node) -> None:
+    for name, member in take_parameter(description, "updated_at")["schema"]["properties"].items():
+        parameters_of(description).append({"name": f"updated_at[{name}]", "in": "query", "schema": member})
+
+
+@pytest.mark.parametrize(
+    "shape", [as_of_today, without_a_style, as_of_january, four_parameters], ids=lambda shape: shape.__name__
+)
+def test_each_published_shape_of_the_filters_works(project: Project, shape: Drift) -> None:
+    source = snapshot(project.root / "src")
+    run = update(project, save(project, shape))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
+    assert snapshot(project.root / "src") == source
+    sent = "ids=a ids=b review_status=REVIEW limit=100 source_type=BILL updated_at[gt]=2025-01-01T00:00:00+00:00\n"
+    assert use(project, FILTER) == sent
 
 
 def test_where_the_facade_does_not_fit_it_names_each_place_and_changes_nothing(project: Project) -> None:
