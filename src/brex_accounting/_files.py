@@ -145,3 +145,18 @@ def take_lock(path: Path) -> LockFile | None:
         if not taken:
             file.release()
     return file if taken else None
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether somebody holds the lock of a file; asking takes it for an instant, shared with others who ask."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
-import attrs
-
 from brex_accounting import errors
 from brex_accounting._arguments import check_idempotency_key
 from brex_accounting._clock import Clock, Deadline, TimeLimit
@@ -37,7 +35,7 @@ _HEADERS = {
 }
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt of a call, as `on_attempt` receives it, after the attempt."""
 
