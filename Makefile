@@ -2,7 +2,7 @@
 export PYTHON
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated update-description test-data bench soak lock screenshot format clean
+.PHONY: help demo test lint types unit regen check-generated update-description test-data bench docs matrix soak lock screenshot format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
@@ -14,7 +14,9 @@ help:
 	@echo "make test-data        renew tests/data when src/ relies on something new in the description"
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
+	@echo "make docs             build the documentation site into build/docs"
 	@echo "make soak             10,000 cancellations at random in each of six ways, and 100,000 records (a minute)"
+	@echo "make matrix           the tests on every Python that is here, with the newest and the lowest dependencies"
 	@echo "make screenshot       draw docs/demo.svg anew, from a real run of the demo"
 	@echo "make format           format the code and fix what ruff can"
 	@echo "make lock             resolve requirements/*.txt anew (needs uv)"
@@ -57,6 +59,14 @@ bench: .venv/made-for-tests
 	@test -d .venv-generator || scripts/check_generated.sh
 	$(BIN)/python benchmarks/records.py
 
+docs: .venv/made-for-tests
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --builder html docs build/docs
+	@echo "The site is in build/docs: open build/docs/index.html"
+
+# For another interpreter, put its folder on the PATH.
+matrix: .venv/made-for-matrix
+	$(BIN)/nox --sessions newest lowest
+
 screenshot: .venv/made-for-demo
 	@$(BIN)/python scripts/screenshot.py
 
@@ -68,13 +78,14 @@ format: .venv/made-for-tests
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 lock:
 	$(LOCK) pyproject.toml --extra sandbox --extra cli --group demo -o requirements/demo.txt
-	$(LOCK) pyproject.toml --extra sandbox --extra cli --extra aiohttp --extra postgres --extra fleet --group dev --group docs -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra sandbox --extra cli --extra aiohttp --extra postgres --extra fleet --group dev -o requirements/dev.txt
+	$(LOCK) --group matrix -o requirements/matrix.txt
 	$(LOCK) requirements/generator.in -o requirements/generator.txt
 
 clean:
 	rm -rf .venv .venv-generator build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/made-for-demo .venv/made-for-tests: FORCE
+.venv/made-for-demo .venv/made-for-tests .venv/made-for-matrix: FORCE
 	@scripts/venv.sh $(@:.venv/made-for-%=%)
 
 FORCE:

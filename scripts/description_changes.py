@@ -23,6 +23,7 @@ from scripts.schema_changes import (
     Weight,
     component_schemas,
     reachable,
+    step,
 )
 from scripts.schemas import Document, at, follow, prose, say, without_prose
 from scripts.simplify import simplified
@@ -89,7 +90,7 @@ class _Comparison:
         if old.name != new.name:
             yield Change(Weight.BREAKING, name, f"its operationId is {new.name}, and was {old.name}")
         if old.shape != new.shape:
-            yield Change(Weight.BREAKING, name, f"it moved to {new.endpoint}, from {old.endpoint}")
+            yield Change(Weight.BREAKING, name, f"it moved to {new.endpoint}, from {old.endpoint}", checked=False)
         if _tag(old) != _tag(new):
             text = f"its first tag is {_tag(new)}, and was {_tag(old)}: its module in generated/ moves"
             yield Change(Weight.BREAKING, name, text)
@@ -97,7 +98,7 @@ class _Comparison:
             yield Change(Weight.OTHER, name, f"its tags are {say(new.raw.get('tags', []))}")
         if bool(old.raw.get("deprecated")) != bool(new.raw.get("deprecated")):
             text = "it is deprecated now" if new.raw.get("deprecated") else "it is no longer deprecated"
-            yield Change(Weight.OTHER, name, text)
+            yield Change(Weight.OTHER, name, text, checked=False)
         yield from _security(name, old.security, new.security)
         yield from self._parameters(name, old, new)
         yield from self._body(name, old.body, new.body)
@@ -122,8 +123,8 @@ class _Comparison:
                 yield from self._contents(place, before, after)
                 for keyword in ("style", "explode"):
                     if before.get(keyword) != after.get(keyword):
-                        text = f"{keyword} is {say(after.get(keyword))}, and was {say(before.get(keyword))}"
-                        yield Change(Weight.BREAKING, place.name, text)
+                        text = f"{keyword} {step(before.get(keyword, MISSING), after.get(keyword, MISSING))}"
+                        yield Change(Weight.BREAKING, place.name, text, checked=False)
                 told = {"name", "in", "required", "schema", "content", "style", "explode"}
                 yield from self._rest(f"{place.name} ", _without(before, told), _without(after, told))
 
@@ -144,7 +145,8 @@ class _Comparison:
         for status in [*old, *(status for status in new if status not in old)]:
             place = Place(f"{name}, answer {status}", READ)
             if status not in new:
-                yield Change(Weight.BREAKING, place.name, "the status is removed")
+                checked = status.startswith("2")
+                yield Change(Weight.BREAKING, place.name, "the status is removed", checked=checked)
             elif status not in old:
                 # Who was told of 200 only may take what comes with a 202 for the same.
                 weight = Weight.BREAKING if status.startswith("2") else Weight.COMPATIBLE
@@ -160,7 +162,7 @@ class _Comparison:
         for header in [*old, *(header for header in new if header not in old)]:
             name = f"{place.name}, header {header}"
             if header not in new:
-                yield Change(Weight.BREAKING, name, "is removed")
+                yield Change(Weight.BREAKING, name, "is removed", checked=False)
             elif header not in old:
                 yield Change(Weight.COMPATIBLE, name, "is new")
             else:
@@ -196,11 +198,12 @@ class _Comparison:
                 for inner in sorted({*_members(before), *_members(after)} - told):
                     if _differ(_members(before).get(inner), _members(after).get(inner)):
                         text = _says(_members(before).get(inner, MISSING), _members(after).get(inner, MISSING))
-                        yield Change(Weight.OTHER, f"{key}.{inner}", text)
+                        yield Change(Weight.OTHER, f"{key}.{inner}", text, checked=key == "info")
             else:
                 if key == "servers":
                     before, after = _addresses(before), _addresses(after)
-                yield Change(Weight.OTHER, f"{where}{key}", _says(before, after))
+                checked = not where and key in {"openapi", "servers", "tags"}
+                yield Change(Weight.OTHER, f"{where}{key}", _says(before, after), checked)
 
 
 def _addresses(servers: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "brex_accounting_api"
 
@@ -26,16 +27,7 @@ class Facade:
     @cached_property
     def operations(self) -> dict[str, str]:
         """The operations that it calls, by their ids, and which module does: each is an `Operation("id", …)`."""
-        return {
-            node.args[0].value: module
-            for module, tree in self.modules.items()
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Call)
-            and ast.unparse(node.func).partition("[")[0].rpartition(".")[2] == "Operation"
-            and node.args
-            and isinstance(node.args[0], ast.Constant)
-            and isinstance(node.args[0].value, str)
-        }
+        return {name: module for name, module, _ in self._operation_calls()}
 
     @cached_property
     def error_codes(self) -> dict[str, str]:
@@ -81,15 +73,62 @@ class Facade:
                         found.setdefault(ast.unparse(base), []).append((node.name, module, _members(node)))
         return found
 
+    @cached_property
+    def safe(self) -> set[str]:
+        """Those of the operations that it calls as ones that only read: `Operation("id", …, safe=True)`."""
+        return {
+            name
+            for name, _, call in self._operation_calls()
+            if any(keyword.arg == "safe" and ast.unparse(keyword.value) == "True" for keyword in call.keywords)
+        }
+
+    @cached_property
+    def requests(self) -> set[str]:
+        """The generated modules whose `get_kwargs` it passes arguments to."""
+        modules = {name: f"{module}.{name}" for _, module, name in self.imports}
+        return {
+            modules[ast.unparse(node.func.value)]
+            for _, node in self._calls()
+            if isinstance(node.func, ast.Attribute)
+            and node.func.attr == "get_kwargs"
+            and (node.args or node.keywords)
+            and ast.unparse(node.func.value) in modules
+        }
+
+    def constant(self, name: str) -> tuple[str, Any]:
+        """The value of a constant, and which module says it. Raises LookupError."""
+        for module, value in self._assigned(name):
+            return module, ast.literal_eval(value)
+        raise LookupError(f"scripts/facade.py looks for {name} in src/brex_accounting/: it is not there")
+
+    def _calls(self) -> Iterator[tuple[str, ast.Call]]:
+        for module, tree in self.modules.items():
+            yield from ((module, node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+    def _operation_calls(self) -> Iterator[tuple[str, str, ast.Call]]:
+        for module, node in self._calls():
+            called = ast.unparse(node.func).partition("[")[0].rpartition(".")[2]
+            first = node.args[0] if node.args else None
+            if called == "Operation" and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value, module, node
+
+    def _assigned(self, name: str) -> Iterator[tuple[str, ast.expr]]:
+        """What the modules assign to a name of theirs."""
+        for module, tree in self.modules.items():
+            for node in tree.body:
+                if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                    if [ast.unparse(target) for target in targets] == [name]:
+                        yield module, node.value
+
     def _table(self, name: str) -> Iterator[tuple[ast.expr, ast.expr]]:
-        """The entries of a dict of classify.py."""
-        for node in self.modules["_engine/classify.py"].body:
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                if [ast.unparse(target) for target in targets] == [name]:
-                    yield from (
-                        (key, value) for key, value in zip(node.value.keys, node.value.values, strict=True) if key
-                    )
+        """The entries of a dict. Raises LookupError."""
+        tables = [value for _, value in self._assigned(name) if isinstance(value, ast.Dict)]
+        if not tables:
+            raise LookupError(f"scripts/facade.py looks for the table {name} in src/brex_accounting/: it is not there")
+        yield from (
+            (key, value) for table in tables for key, value in zip(table.keys, table.values, strict=True) if key
+        )
 
 
 def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -31,6 +31,8 @@ class Change:
     weight: Weight
     place: str
     text: str
+    checked: bool = field(default=True, compare=False)
+    """Whether fit.py looks whether the facade fits it."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"
@@ -75,9 +77,10 @@ class Place:
         """A place further in."""
         return Place(self.name + step, self.use)
 
-    def change(self, text: str, *, breaks_sent: bool, breaks_read: bool) -> Change:
+    def change(self, text: str, *, breaks_sent: bool, breaks_read: bool, checked: bool = True) -> Change:
         """A change at this place."""
-        return Change(self.use.weigh(breaks_sent=breaks_sent, breaks_read=breaks_read), str(self), text)
+        weight = self.use.weigh(breaks_sent=breaks_sent, breaks_read=breaks_read)
+        return Change(weight, str(self), text, checked)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,8 @@ class Schemas:
         elif old != new:
             text = f"is {_inner_name(new, self.new)}, and was {_inner_name(old, self.old)}"
             wider = new is True or new is None
-            yield place.change(text, breaks_sent=not wider, breaks_read=wider or isinstance(new, Mapping))
+            breaks_read = wider or isinstance(new, Mapping)
+            yield place.change(text, breaks_sent=not wider, breaks_read=breaks_read, checked=False)
 
     def _choices(self, place: Place, old: list[Any], new: list[Any], seen: frozenset[Any]) -> Iterator[Change]:
         """Compare alternatives: those that are components by their name, the others by their order."""
@@ -234,16 +238,17 @@ def _keywords(place: Place, before: Mapping[str, Any], after: Mapping[str, Any])
         if keyword == "deprecated":
             text = "is deprecated now" if new is not MISSING else "is no longer deprecated"
         else:
-            text = f"{keyword} {_step(old, new)}"
+            text = f"{keyword} {step(old, new)}"
         if keyword in {"format", "discriminator"}:
-            yield place.change(text, breaks_sent=True, breaks_read=True)
+            yield place.change(text, breaks_sent=True, breaks_read=True, checked=keyword == "format")
         elif keyword in LIMITS:
-            yield place.change(text, breaks_sent=not _is_wider(keyword, old, new), breaks_read=False)
+            yield place.change(text, breaks_sent=not _is_wider(keyword, old, new), breaks_read=False, checked=False)
         else:
-            yield Change(Weight.OTHER, str(place), text)
+            yield Change(Weight.OTHER, str(place), text, checked=False)
 
 
-def _step(old: Any, new: Any) -> str:
+def step(old: Any, new: Any) -> str:
+    """Say what a keyword is now, and what it was."""
     if old is MISSING:
         return f"is {say(new)}, and was not given"
     return f"is no longer given (was {say(old)})" if new is MISSING else f"is {say(new)}, and was {say(old)}"

@@ -44,7 +44,7 @@ class Shape:
     """What a schema asks of a value; nested schemas are as they came."""
 
     references: list[str] = field(default_factory=list)
-    """The component schemas that it is, by name: one, or several that are to hold at once."""
+    """The component schemas that it is, by name: one, or several that hold at once. Others go by their place."""
     types: set[str] = field(default_factory=set)
     nullable: bool = False
     values: list[Any] | None = None
@@ -124,10 +124,9 @@ def _collect(schema: Any, document: Document, shape: Shape, *, expand: bool, see
         if schema is False:
             shape.rest["never"] = True
         return
-    name = component(schema)
     reference = schema.get("$ref")
-    if name is not None and not expand:
-        shape.references = sorted({*shape.references, name})
+    if isinstance(reference, str) and not expand:
+        shape.references = sorted({*shape.references, component(schema) or reference})
     elif isinstance(reference, str) and reference not in seen:
         _collect(target(reference, document), document, shape, expand=expand, seen=seen | {reference})
     for keyword, value in schema.items():

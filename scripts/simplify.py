@@ -51,6 +51,8 @@ def prepare(document: Node, name: str) -> None:
     The name is for the message.
     """
     simplify(document)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update({name: _as_object(schema) for name, schema in schemas.items()})
     _each_schema(document, _spell_out)
     _rename_taken(document)
     _name_inner_schemas(document)
@@ -150,7 +152,7 @@ def _as_object(schema: Any) -> Any:
 
 def _rename_taken(document: Node) -> None:
     """Rename components whose classes would hide what the generated modules import."""
-    schemas = document.get("components", {}).get("schemas", {})
+    schemas = document["components"]["schemas"]
     for name in [name for name in schemas if name.lower() in TAKEN]:
         new = _free(f"{name}Model", schemas)
         schemas[new] = schemas.pop(name)
@@ -161,7 +163,7 @@ def _rename_taken(document: Node) -> None:
 
 def _name_inner_schemas(document: Node) -> None:
     """Make components of the schemas that are referred to inside of others: the generator knows references to those."""
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas = document["components"]["schemas"]
     inner = [each for each in schemas_in(document) if "$ref" in each and component(each) is None]
     for pointer in sorted({each["$ref"] for each in inner}, key=len, reverse=True):
         name = _name_of(pointer, schemas)

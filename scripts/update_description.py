@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from scripts import download
+from scripts.additions import newly_required, with_not_covered, with_not_required
 from scripts.contract import write_contract
-from scripts.correct_description import IF_MISSING, apply, check_description, check_overlay, name_of
-from scripts.description_changes import Changes, changes_between
+from scripts.correct_description import check_description
+from scripts.description_changes import changes_between
 from scripts.facade import Facade
-from scripts.fit import TABLE, WHAT_TO_DO, Fit, newly_required, with_not_covered, with_not_required
+from scripts.fit import TABLE, WHAT_TO_DO, Fit
+from scripts.overlay import check_overlay, correct
 from scripts.read_description import RefusedError, in_one_line, parse
-from scripts.schema_changes import Change, Weight
-from scripts.schemas import without_prose
-from scripts.simplify import simplified
+from scripts.report import show, show_changes, show_end
 
 PROGRAM = "update-description"
 ROOT = Path(__file__).parent.parent
@@ -34,61 +31,8 @@ DESCRIPTION = ROOT / "openapi" / "accounting.yaml"
 OVERLAY = ROOT / "openapi" / "overlay.yaml"
 PACKAGE = ROOT / "generated" / "brex_accounting_api"
 CONTRACT = ROOT / "tests" / "data" / "contract.yaml"
-HEADINGS = {
-    Weight.BREAKING: "Breaking, for those who send (sent) or those who read (read):",
-    Weight.COMPATIBLE: "Compatible:",
-    Weight.OTHER: "Elsewhere:",
-}
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Document = dict[str, Any]
-
-
-@dataclass
-class Corrected:
-    """A description with the overlay applied as far as it can be."""
-
-    document: Document
-    dead: list[str] = field(default_factory=list)
-    """Actions that match nothing."""
-    needless: list[str] = field(default_factory=list)
-    """Actions that match, and find everything as they want it."""
-
-
-def correct(document: Document, overlay: Document) -> Corrected:
-    """Apply the overlay, and say which of its actions are of no use any more."""
-    corrected = Corrected(simplified(document))
-    for number, action in enumerate(overlay["actions"], start=1):
-        before = copy.deepcopy(corrected.document)
-        if not apply(action, name_of(action, number), corrected.document):
-            corrected.dead.append(name_of(action, number))
-        elif (
-            not action.get(IF_MISSING)
-            and without_prose(action.get("update"))
-            and not changes_between(before, corrected.document).told
-        ):
-            corrected.needless.append(name_of(action, number))
-    return corrected
-
-
-def tell(heading: str, lines: Iterable[object]) -> None:
-    """Print a list where there is anything in it."""
-    told = [f"  - {line}" for line in lines]
-    if told:
-        print("\n".join([heading, *told, ""]))
-
-
-def tell_changes(changes: Changes, idle: list[Change], since: str) -> None:
-    """Print what changed, the heaviest first."""
-    if not changes.told and not changes.words:
-        same = "It is only written differently." if changes.rewritten else ""
-        print(f"Nothing changed since {since}. {same}".rstrip(), end="\n\n")
-        return
-    print(f"What changed since {since}:", end="\n\n")
-    for weight, heading in HEADINGS.items():
-        tell(heading, (change for change in changes.told if change.weight is weight and change not in idle))
-    tell("Without effect on generated/, for openapi/overlay.yaml corrects it:", idle)
-    if changes.words:
-        print(f"Words only (descriptions, examples, titles): {changes.words} differ.", end="\n\n")
 
 
 def earlier(new: Document, content: bytes) -> tuple[Document | None, str]:
@@ -192,26 +136,27 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
     corrected = correct(document, corrections)
 
     old, since = earlier(document, content)
+    unchecked = 0
     if old is None:
         print("There is no earlier description to compare with.", end="\n\n")
     else:
         changes = changes_between(old, document)
         effective = changes_between(correct(old, corrections).document, corrected.document)
         places = {change.place for change in effective.told}
-        tell_changes(changes, [change for change in changes.told if change.place not in places], since)
-    tell("These overlay actions are no longer needed, for Brex publishes it so now; drop them:", corrected.needless)
-    tell("These overlay actions match nothing any more; drop or mend them in openapi/overlay.yaml:", corrected.dead)
+        unchecked = show_changes(changes, [change for change in changes.told if change.place not in places], since)
+    show("These overlay actions are no longer needed, because Brex publishes it so now; drop them:", corrected.needless)
+    show("These overlay actions match nothing any more; fix or drop them in openapi/overlay.yaml:", corrected.dead)
 
     package = work / PACKAGE.name
     if not corrected.dead:
         generate(description, overlay, name, package)
     facade = Facade(ROOT / "src" / "brex_accounting")
-    fit = Fit(facade, yaml.safe_load(table), corrected.document, PACKAGE if corrected.dead else package)
+    fit = Fit(facade, yaml.safe_load(table), corrected.document, PACKAGE if corrected.dead else package, PACKAGE)
     misfits = fit.misfits()
     check_fit(misfits, corrected.dead, keep=keep)
 
-    tell(f"No method of the facade calls these new operations; {TABLE} lists them so now:", fit.not_listed)
-    tell(
+    show(f"No method of the facade calls these new operations; {TABLE} lists them as not covered now:", fit.not_listed)
+    show(
         "Brex requires these in answers, and nothing here needs them; openapi/overlay.yaml lets them be missing now:",
         map(".".join, tolerated),
     )
@@ -224,16 +169,16 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
     print(f"Made generated/ from {name}{'; replaced ' if replaced else ''}{', '.join(replaced)}.")
     if misfits:
         raise RefusedError(f"the new files are in place, and the facade does not fit them yet: {WHAT_TO_DO}")
-    print("The facade fits. Look at git diff, then run make test.")
+    show_end(unchecked)
 
 
 def check_fit(misfits: list[str], dead: list[str], *, keep: bool) -> None:
     """Print where the facade does not fit, and stop there, or where the overlay cannot be applied."""
-    tell("The facade does not fit:", misfits)
+    show("The facade does not fit:", misfits)
     if dead:
         raise RefusedError(
             f"overlay actions match nothing any more ({len(dead)}, named above), and nothing was changed: "
-            "drop or mend them in openapi/overlay.yaml, and run this again."
+            "fix or drop them in openapi/overlay.yaml, and run this again."
         )
     if misfits and not keep:
         raise RefusedError(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv, mends it when it does not work, and installs into it what `make demo` or `make test` needs.
+# Makes .venv, mends it when it does not work, and installs into it what `make demo`, `make test` or `make matrix` needs.
 #
-#   scripts/venv.sh demo|tests
+#   scripts/venv.sh demo|tests|matrix
 set -euo pipefail
 unset CDPATH PYTHONPATH PYTHONHOME
 cd "$(dirname "$0")/.."
@@ -21,8 +21,13 @@ if ! installed demo demo; then
     || fail "this package could not be installed into .venv: run the same command again, or remove .venv first."
   note demo demo
 fi
-if [ "${1:-}" = tests ] && ! installed tests dev; then
-  echo "Installing what the tests need"
-  install_pinned .venv requirements/dev.txt
-  note tests dev
+case ${1:-} in
+  tests) requirements=dev; what="the tests need" ;;
+  matrix) requirements=matrix; what="the matrix needs" ;;
+  *) exit 0 ;;
+esac
+if ! installed "$1" "$requirements"; then
+  echo "Installing what $what"
+  install_pinned .venv "requirements/$requirements.txt"
+  note "$1" "$requirements"
 fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -389,7 +390,45 @@ def test_any_text_is_a_moment_or_is_refused(text: str) -> None:
     except ConfigurationError as error:
         assert error.__context__ is None  # noqa: PT017
     else:
-        assert moment == datetime.fromisoformat(text)
+        with contextlib.suppress(ValueError):  # it takes no t, z and 24:00
+            assert moment == datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-11-01t09:30:00z", datetime(2025, 11, 1, 9, 30, tzinfo=UTC)),
+        ("2025-11-01T09:30Z", datetime(2025, 11, 1, 9, 30, tzinfo=UTC)),
+        ("2025-11-01 09:30:00,5+01:00", datetime(2025, 11, 1, 8, 30, 0, 500_000, UTC)),
+        ("20251101T093000-0030", datetime(2025, 11, 1, 10, 0, tzinfo=UTC)),
+        ("2025-10-31T24:00:00Z", datetime(2025, 11, 1, tzinfo=UTC)),
+        ("2025-11-01T23:59:59.9999999Z", datetime(2025, 11, 1, 23, 59, 59, 999_999, UTC)),
+    ],
+)
+def test_text_is_read_as_a_moment(text: str, moment: datetime) -> None:
+    assert check_datetime(text, "since") == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "2025-11-01T00:00:00+01:75",
+            "2025-11-01T00:00:00-05:60",
+            "2025-11-01T00:00:00+24:00",
+            "2025-11-01T24:00:01Z",
+        ),
+        *("2025-11-01-05:00Z", "2025-11-01-05:00", "2025-11-01x05:00Z", "2025-11-01T25:00Z", "2025-11-31T00:00Z"),
+        *("2025-11-01T00:00:00 Z", " 2025-11-01T00:00:00Z", "01/11/2025", "yesterday", "", "T", "2025-11-01T00:00Z\n"),
+        "\u0662\u0660\u0662\u0665-11-01T00:00Z",
+    ],
+)
+def test_text_that_is_not_clearly_a_moment_is_refused(text: str) -> None:
+    assert "since must be a datetime, or ISO 8601 text" in refused_value(lambda: check_datetime(text, "since"))
+
+
+def test_midnight_after_the_last_day_is_outside_the_years() -> None:
+    assert "outside the years" in refused_value(lambda: check_datetime("9999-12-31T24:00:00Z", "since"))
 
 
 def test_flags() -> None:

@@ -13,8 +13,11 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from scripts.additions import newly_required, with_not_covered, with_not_required
 from scripts.facade import Facade, collisions, missing_imports
-from scripts.fit import TABLE, WHAT_TO_DO, Fit, Value, newly_required, with_not_covered, with_not_required
+from scripts.fit import TABLE, WHAT_TO_DO, Fit
+from scripts.types_of import Types, changed_types
+from scripts.values import Value
 from tests.support.drifts import ADDITIVE, MISFITS, Drift, drifted, new_operation, new_required_answer_field
 from tests.support.marks import not_src
 from tests.support.project import DESCRIPTION_FILE, OVERLAY_FILE, PACKAGE, ROOT, TABLE_FILE
@@ -97,6 +100,25 @@ def test_the_facades_code_says_what_it_calls_and_tells_apart() -> None:
     assert facade.details["current_status"] == ("string", "IntegrationNotActiveError")
     assert facade.details["not_found_export_entry_source_ids"] == ("array of string", "NotFoundError")
     assert ("models.py", "brex_accounting_api.models", "IntegrationStatus") in facade.imports
+
+
+def test_the_code_says_what_only_reads_and_which_arguments_it_passes() -> None:
+    assert FACADE.safe == {"queryAccountingRecords", "getAccountingRecord"}
+    passed = {module.rpartition(".")[2] for module in FACADE.requests}
+    assert {"create_integration", "get_accounting_record", "report_accounting_export_results"} <= passed
+    assert "accounting.record.write" in FACADE.constant("SCOPES")[1]
+
+
+def test_what_the_code_no_longer_has_is_named() -> None:
+    with pytest.raises(LookupError, match="looks for GONE in src/brex_accounting/"):
+        FACADE.constant("GONE")
+
+
+def test_the_table_names_the_filters_that_the_code_sends() -> None:
+    names = {node.value for node in ast.walk(FACADE.modules["_records/query.py"]) if isinstance(node, ast.Constant)}
+    listed = {name.removeprefix("query ") for name in LISTED["operations"]["queryAccountingRecords"]["parameters"]}
+    assert listed - {"updated_at[lt]"} <= names
+    assert {name for name in names if isinstance(name, str) and name.startswith("updated_at[")} <= listed
 
 
 # Descriptions to come
@@ -208,10 +230,16 @@ def test_each_error_code_that_is_removed_is_named(fit: Hold, corrected: Node, co
         ({"oneOf": [{"$ref": "#/components/schemas/X"}]}, {"$ref": "#/components/schemas/X"}),
         ({"allOf": [{"$ref": "#/components/schemas/X"}]}, {"$ref": "#/components/schemas/X"}),
         ({"type": "string", "const": "A"}, {"type": "string", "enum": ["A"]}),
+        ({"$ref": "#/components/schemas/State"}, {"type": "string", "enum": ["A"]}),
+        (
+            {"type": "array", "items": {"$ref": "#/components/schemas/State"}},
+            {"type": "array", "items": {"type": "string"}},
+        ),
     ],
 )
 def test_a_value_is_the_same_however_it_is_written(other: Node, same: Node) -> None:
-    assert Value.described(other, {}, required=True) == Value.described(same, {}, required=True)
+    document = {"components": {"schemas": {"State": {"type": "string", "enum": ["A"]}}}}
+    assert Value.described(other, document, required=True) == Value.described(same, document, required=True)
 
 
 def test_a_description_without_anything_fits_nowhere_and_is_no_crash(fit: Hold) -> None:
@@ -250,7 +278,64 @@ def test_a_field_that_is_called_like_a_member_is_named(
     [file] = [file for file in (package / "models").glob("*.py") if head in file.read_text("utf-8")]
     file.write_text(file.read_text("utf-8").replace(head, f"{head}    {name}: str | None = None\n"), "utf-8")
     misfits = Fit(FACADE, FROZEN_LISTED, {}, package).misfits()
-    assert f"{model}.{name} is a field now, and a member of {owner} has that name: one would hide the other." in misfits
+    assert f"{model}.{name} is a field now, and {owner} has a member of that name: one hides the other." in misfits
+
+
+# Types
+
+
+def changed(package: Path, folder: Path, file: str, old: str, new: str) -> Path:
+    """A copy of a generated package in which some text is another."""
+    copied = folder / PACKAGE
+    shutil.copytree(package, copied)
+    text = (copied / file).read_text("utf-8")
+    assert old in text
+    (copied / file).write_text(text.replace(old, new, 1), "utf-8")
+    return copied
+
+
+IS_CALLED = (
+    "The class IntegrationStatus is gone from generated/, and src/brex_accounting/models.py imports it: "
+    "it is called State now, and class_overrides in openapi/generator.yaml can keep the old name."
+)
+CHANGED_TYPES = {
+    ("models/integration.py", "status: IntegrationStatus", "status: str"): (
+        "Integration.status is `str` in generated/ now, and was `IntegrationStatus`."
+    ),
+    ("models/user.py", "    email: str\n", ""): "User.email is gone from generated/.",
+    ("models/integration_status.py", '    DISABLED = "DISABLED"\n', ""): "IntegrationStatus.DISABLED is gone from gene",
+    ("models/integration_status.py", "class IntegrationStatus", "class State"): IS_CALLED,
+    ("api/accounting_integrations/create_integration.py", "Request,\n", "Request | Unset,\n"): (
+        "create_integration takes `CreateIntegrationRequest | Unset` as body in generated/ now, and took"
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "shown"), CHANGED_TYPES.items())
+def test_a_changed_type_is_named(
+    regenerated: Path, tmp_path: Path, corrected: Node, change: tuple[str, str, str], shown: str
+) -> None:
+    assert Fit(FACADE, FROZEN_LISTED, corrected, regenerated, regenerated).misfits() == []
+    package = changed(regenerated, tmp_path, *change)
+    misfits = Fit(FACADE, FROZEN_LISTED, corrected, package, regenerated).misfits()
+    assert any(misfit.startswith(shown) for misfit in misfits), misfits
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("models/integration.py", "    vendor: str\n", "    vendor: str\n    label: str | None = None\n"),
+        ("models/integration_status.py", "    DISABLED", '    NEW = "NEW"\n    DISABLED'),
+        (
+            "api/accounting_records/get_accounting_record.py",
+            "    single_entry:",
+            "    x: bool = False,\n    single_entry:",
+        ),
+    ],
+)
+def test_what_is_new_in_types_does_no_harm(regenerated: Path, tmp_path: Path, change: tuple[str, str, str]) -> None:
+    package = changed(regenerated, tmp_path, *change)
+    assert list(changed_types(FACADE, Types(regenerated), Types(package))) == []
 
 
 @pytest.mark.parametrize("table", ["a: 1\n\nnot_covered: []\n", "a: 1\n\nnot_covered:\n  - old\n  - kept # why\n"])

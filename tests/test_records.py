@@ -148,12 +148,14 @@ def in_process(sandbox: Sandbox, **options: Any) -> BrexAccounting:
 
 async def test_the_sandbox_s_records() -> None:
     async with Sandbox(records=250) as sandbox, in_process(sandbox) as brex:
+        for literal in ("90071992547409.93", "0.1", "1e2"):
+            sandbox.add_record(amount={"amount": Decimal(literal), "currency": "USD"})
         found = [each async for each in brex.records.iterate(page_size=40)]
         assert [each.id for each in found] == list(sandbox.state.records)
         assert all(each.is_balanced for each in found)
         assert not any([each.is_balanced async for each in brex.records.iterate(single_entry=True)])
         amounts = {each.amount.amount for each in found}
-        assert {Decimal("90071992547409.93"), Decimal("0.1"), Decimal(100), Decimal("0.01")} <= amounts
+        assert {Decimal("90071992547409.93"), Decimal("0.1"), Decimal(100), Decimal("1284750.35")} <= amounts
         assert "CARD_EXPENSE_ADJUSTMENT" in {each.type for each in found}
         bills = [each async for each in brex.records.iterate(source_type="BILL", updated_after="2025-04-24T20:00:00Z")]
         assert {each.source_type for each in bills} == {SourceType.BILL}

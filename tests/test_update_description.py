@@ -21,8 +21,10 @@ import yaml
 from scripts.contract import write_contract
 from scripts.download import download
 from scripts.read_description import RefusedError, read
+from scripts.types_of import Types
 from tests.support.drifts import (
     ADDITIVE,
+    REWRITTEN,
     Drift,
     details_not_nullable,
     drifted,
@@ -121,6 +123,23 @@ asyncio.run(main())
 """
 
 
+def use(project: Project, program: str, *arguments: str) -> str:
+    """Run a program on the project's src/ and generated/, and return what it printed."""
+    # Uncounted: what is covered here is the copy, and not src/.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment["PYTHONPATH"] = f"{project.root / 'src'}{os.pathsep}{project.generated}"
+    used = subprocess.run(
+        [sys.executable, "-c", program, project.root, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=project.root,
+        env=environment,
+    )
+    assert used.stderr == ""
+    return used.stdout
+
+
 def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     source = snapshot(project.root / "src")
     file = save(project, *ADDITIVE)
@@ -129,7 +148,10 @@ def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     assert "Breaking" not in run.stdout
     for line in ADDITIVE.values():
         assert f"  - {line}\n" in run.stdout
-    assert "calls these new operations; scripts/relied_on.yaml lists them so now:\n  - newOperation\n" in run.stdout
+    assert (
+        "calls these new operations; scripts/relied_on.yaml lists them as not covered now:\n  - newOperation\n"
+        in run.stdout
+    )
     assert "openapi/overlay.yaml lets them be missing now:\n  - Integration.new_region\n" in run.stdout
     assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
 
@@ -138,19 +160,8 @@ def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     assert (project.root / "tests" / "data" / "contract.yaml").read_text("utf-8") == write_contract(read(file))
     table = (project.root / "scripts" / "relied_on.yaml").read_text("utf-8")
     assert "newOperation" in yaml.safe_load(table)["not_covered"]
-    # Uncounted: what is covered here is the copy, and not src/.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environment["PYTHONPATH"] = f"{project.root / 'src'}{os.pathsep}{project.generated}"
     for server in ("new", "old"):
-        used = subprocess.run(
-            [sys.executable, "-c", USE, project.root, server],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=project.root,
-            env=environment,
-        )
-        assert (used.stdout, used.stderr) == ("works\n", "")
+        assert use(project, USE, server) == "works\n"
 
     # And again: the revision that is there is no news.
     after = state(project)
@@ -158,6 +169,71 @@ def test_additions_need_no_change_of_the_facade(project: Project) -> None:
     assert again.returncode == 0
     assert again.stdout.startswith("Nothing changed since openapi/accounting.yaml.\n")
     assert state(project) == after
+
+
+FILTER = """
+import asyncio, httpx, sys
+from brex_accounting import BrexAccounting
+import brex_accounting, brex_accounting_api
+assert brex_accounting.__file__.startswith(sys.argv[1]) and brex_accounting_api.__file__.startswith(sys.argv[1])
+
+def answer(request):
+    print(*(f"{name}={value}" for name, value in request.url.params.multi_items()))
+    return httpx.Response(200, json={"items": [], "has_next_page": False})
+
+async def main():
+    async with BrexAccounting("bxt_x", transport=httpx.MockTransport(answer)) as brex:
+        await brex.records.query(
+            ids=["a", "b"], review_status="REVIEW", source_type="BILL", updated_after="2025-01-01T00:00:00Z"
+        )
+
+asyncio.run(main())
+"""
+
+
+def parameters_of(description: Node) -> list[Node]:
+    found: list[Node] = description["paths"]["/v3/accounting/records"]["get"]["parameters"]
+    return found
+
+
+def take_parameter(description: Node, name: str) -> Node:
+    [taken] = [parameter for parameter in parameters_of(description) if parameter["name"] == name]
+    parameters_of(description).remove(taken)
+    return taken
+
+
+def as_of_today(description: Node) -> None:
+    assert {"source_type", "updated_at"} <= {parameter["name"] for parameter in parameters_of(description)}
+
+
+def without_a_style(description: Node) -> None:
+    updated_at = take_parameter(description, "updated_at")
+    description["components"]["schemas"]["UpdatedAtFilter"] = updated_at["schema"]
+    reference = {"$ref": "#/components/schemas/UpdatedAtFilter"}
+    parameters_of(description).append({"name": "updated_at", "in": "query", "schema": reference})
+
+
+def as_of_january(description: Node) -> None:
+    take_parameter(description, "source_type")
+    take_parameter(description, "updated_at")
+
+
+def four_parameters(description: Node) -> None:
+    for name, member in take_parameter(description, "updated_at")["schema"]["properties"].items():
+        parameters_of(description).append({"name": f"updated_at[{name}]", "in": "query", "schema": member})
+
+
+@pytest.mark.parametrize(
+    "shape", [as_of_today, without_a_style, as_of_january, four_parameters], ids=lambda shape: shape.__name__
+)
+def test_each_published_shape_of_the_filters_works(project: Project, shape: Drift) -> None:
+    source = snapshot(project.root / "src")
+    run = update(project, save(project, shape))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
+    assert snapshot(project.root / "src") == source
+    sent = "ids=a ids=b review_status=REVIEW limit=100 source_type=BILL updated_at[gt]=2025-01-01T00:00:00+00:00\n"
+    assert use(project, FILTER) == sent
 
 
 def test_where_the_facade_does_not_fit_it_names_each_place_and_changes_nothing(project: Project) -> None:
@@ -175,13 +251,18 @@ def test_where_the_facade_does_not_fit_it_names_each_place_and_changes_nothing(p
 def test_an_overlay_action_that_matches_nothing_is_named_with_its_reason(project: Project) -> None:
     told = refuse(
         project,
-        "overlay actions match nothing any more (1, named above), and nothing was changed: drop or mend",
+        "overlay actions match nothing any more (1, named above), and nothing was changed: fix or drop",
         save(project, integration_id_renamed),
     )
     assert "Integration.integration_id (read): the property is removed; perhaps it is called id now" in told
     assert "overlay action 1 ($.components.schemas.Integration.required" in told
     assert "its reason: Every published example of an integration lacks integration_id" in told
     assert "Integration.integration_id is gone (removed" in told
+
+
+def property_of(description: Node, name: str, property_: str) -> Node:
+    found: Node = schema(description, name)["properties"][property_]
+    return found
 
 
 def mend(description: Node) -> None:
@@ -198,14 +279,59 @@ def test_an_overlay_action_that_brex_made_needless_is_named(project: Project) ->
     run = update(project, save(project, mend))
     assert (run.returncode, run.stderr) == (0, "")
     assert "Breaking" not in run.stdout
-    idle = run.stdout.partition("Without effect on generated/, for openapi/overlay.yaml corrects it:\n")[2]
+    idle = run.stdout.partition("Without effect on generated/, because openapi/overlay.yaml corrects it:\n")[2]
     assert "query parameter limit (sent): its type is integer, and was number" in idle
-    needless = idle.partition("no longer needed, for Brex publishes it so now; drop them:\n")[2]
+    needless = idle.partition("no longer needed, because Brex publishes it so now; drop them:\n")[2]
     targets = [line.partition("($.")[2].partition(";")[0] for line in needless.splitlines()[:2]]
     assert targets == [
         'paths["/v3/accounting/records"].get.parameters[?(@.name == "limit")].schema',
         "components.schemas.AccountingErrorDetails.properties",
     ]
+
+
+@pytest.mark.parametrize("drift", REWRITTEN, ids=lambda drift: drift.__name__)
+def test_what_is_only_written_differently_changes_no_type(project: Project, regenerated: Path, drift: Drift) -> None:
+    run = update(project, save(project, drift))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
+    types = [Types(package).classes for package in (project.generated / PACKAGE, regenerated)]
+    assert types[0] == types[1]
+
+
+def test_what_the_check_does_not_look_at_is_marked(project: Project) -> None:
+    run = update(
+        project, save(project, lambda d: property_of(d, "CreateIntegrationRequest", "vendor").update(maxLength=9))
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "CreateIntegrationRequest.vendor (sent): maxLength is 9, and was not given (not checked)\n" in run.stdout
+    assert "\nThe facade fits in everything that is checked; read what is marked (not checked) above (1)." in run.stdout
+
+
+def test_a_type_that_changes_is_a_misfit(project: Project) -> None:
+    def rename(description: Node) -> None:
+        status = property_of(description, "Integration", "status")
+        description["components"]["schemas"]["State"] = {"type": "string", "enum": status["enum"]}
+        status.clear()
+        status["$ref"] = "#/components/schemas/State"
+
+    told = refuse(project, "the facade does not fit in the places named above (2)", save(project, rename))
+    assert "Integration.status is `State` in generated/ now, and was `IntegrationStatus`." in told
+    assert "it is called State now, and class_overrides in openapi/generator.yaml can keep the old name." in told
+
+
+def test_a_parameter_that_cannot_be_sent_changes_nothing(project: Project) -> None:
+    def together(description: Node) -> None:
+        [ids] = [
+            each
+            for each in description["paths"]["/v3/accounting/records"]["get"]["parameters"]
+            if each["name"] == "ids"
+        ]
+        ids["explode"] = False
+
+    told = refuse(
+        project, "the query parameter ids of queryAccountingRecords has all values in one", save(project, together)
+    )
+    assert "queryAccountingRecords, query parameter ids: explode is false, and was not given" in told
 
 
 def as_openapi_31(node: Any) -> Any:
@@ -243,7 +369,7 @@ def test_an_overlay_action_that_openapi_31_made_needless_is_named(project: Proje
 
     run = update(project, save(project, rewrite))
     assert (run.returncode, run.stderr) == (0, "")
-    needless = run.stdout.partition("no longer needed, for Brex publishes it so now; drop them:\n")[2]
+    needless = run.stdout.partition("no longer needed, because Brex publishes it so now; drop them:\n")[2]
     assert "($.components.schemas.AccountingRecordsResponse.properties.total_count;" in needless.splitlines()[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,7 +18,13 @@ import attrs
 import httpx
 import msgspec
 
-AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+class _WithOffset:
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> dict[str, Any]:
+        return {"type": "datetime", "tz_constraint": "aware"}
+
+
+AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True), _WithOffset()]
 """A date and time with its offset: RFC 3339 asks for one, and a time without one could mean any hour of a day."""
 
 
@@ -48,6 +55,18 @@ class OpenStrEnum(StrEnum):
         member._name_ = member._value_ = value
         return member
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_schema(cls, "str")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_json_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_json_schema(cls, schema, handler)
+
 
 class OpenIntEnum(IntEnum):
     """An enum that keeps the values it does not know: they equal and hash as their number."""
@@ -59,6 +78,18 @@ class OpenIntEnum(IntEnum):
         member = int.__new__(cls, value)
         member._name_, member._value_ = str(value), value
         return member
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_schema(cls, "int")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import open_enum_json_schema  # noqa: PLC0415 - for pydantic alone
+
+        return open_enum_json_schema(cls, schema, handler)
 
 
 if TYPE_CHECKING:
@@ -75,14 +106,28 @@ else:
     class Anything(metaclass=_AnyInstance):
         """Any JSON."""
 
+        @classmethod
+        def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+            return {"type": "any"}
+
     class OneOf(metaclass=_AnyInstance):
         """A choice that msgspec cannot make: between models, or between two kinds that are both text or both lists."""
 
         def __class_getitem__(cls, kinds: tuple[Any, ...]) -> GenericAlias:
             return GenericAlias(cls, kinds)
 
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> dict[str, Any]:
+            from .pydantic_schema import choice_schema  # noqa: PLC0415 - for pydantic alone
+
+            return choice_schema(source, handler)
+
     class WholeNumber(metaclass=_AnyInstance):
         """An int that may come as 7.0 or "7". msgspec's own way to take those also takes a number for a date."""
+
+        @classmethod
+        def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+            return {"type": "int"}
 
 
 class Model:
@@ -103,8 +148,13 @@ class Model:
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
-        """Read a model from what `json.loads` or `to_dict` gives. Raises ValueError that says where it does not fit."""
+        """Read a model from what `json.loads` or `to_dict` gives.
+
+        Raises ValueError that says where it does not fit. A float for an amount is taken as long as it can hold all its
+        digits; read JSON with ``parse_float=Decimal`` to keep any.
+        """
         model: Self = decode(cls, encode(src_dict))
+        _refuse_floats(model, src_dict)
         return model
 
     def to_dict(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
@@ -127,12 +177,40 @@ class Model:
             parts += [(name, _part(item)) for item in (value if isinstance(value, list) else [value])]
         return parts
 
+    # Here and not made by attrs for each class, which would cost more at every import than all else about them.
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, field.alias) == getattr(other, field.alias) for field in _fields(type(self)))
+
+    __hash__ = None  # type: ignore[assignment]  # its fields may change
+
+    def __repr__(self) -> str:
+        values = (f"{field.alias}={getattr(self, field.alias)!r}" for field in _fields(type(self)))
+        return f"{type(self).__name__}({', '.join(values)})"
+
     def __getstate__(self) -> object:
         """Let copies and pickles have unknown properties of their own."""
         state = super().__getstate__()
         if isinstance(state, tuple) and isinstance(state[1].get("_unknown"), dict):
             state[1]["_unknown"] = dict(state[1]["_unknown"])
         return state
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import object_schema  # noqa: PLC0415 - for pydantic alone
+
+        model: Any = cls
+        hints = _hints(model)
+        properties = [(field.name, hints[field.name], field.default is attrs.NOTHING) for field in _fields(cls)]
+        read = lambda value, _: cls.from_dict(value)  # noqa: E731
+        return object_schema(cls, handler, properties, read=read, write=_properties, extra="allow")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from .pydantic_schema import object_json_schema  # noqa: PLC0415 - for pydantic alone
+
+        return object_json_schema(cls, schema, handler)
 
 
 def name_on_the_wire(model: type[Model], names: Mapping[str, str]) -> None:
@@ -205,6 +283,16 @@ def _known(model: Model, *, sparse: bool) -> dict[str, Any]:
     }
 
 
+def _properties(model: Model) -> dict[str, Any]:
+    """All properties, each as it is. Raises ValueError for what JSON cannot hold."""
+    known = _known(model, sparse=False)
+    for value in known.values():
+        if isinstance(value, Decimal):
+            _finite(value)
+    unknown: dict[str, Any] = _tree(_unknown(model), "python", sparse=False)
+    return known | {name: item for name, item in unknown.items() if name not in known}
+
+
 def _tree(value: Any, mode: _Mode, *, sparse: bool) -> Any:
     try:
         return _plain(value, mode, sparse=sparse)
@@ -235,8 +323,8 @@ def _plain(value: Any, mode: _Mode, *, sparse: bool) -> Any:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 _NOT_A_NUMBER = "JSON has no number that is infinite or not a number"
-# Of msgspec's messages only that of a wrong constant shows what was found.
-_found_value = re.compile(r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)")
+# Of msgspec's messages only that of a wrong constant shows what was found. (Patterns that few need are compiled then.)
+_FOUND_VALUE = r"(?s)(?<=^Invalid enum value) .*?(?= - at `[^`]*`$|$)"
 
 
 def decode(kind: Any, content: bytes) -> Any:
@@ -251,7 +339,7 @@ def decode(kind: Any, content: bytes) -> Any:
     except RecursionError:
         reason = _TOO_DEEP
     except ValueError as error:
-        reason = _found_value.sub("", str(error))
+        reason = re.sub(_FOUND_VALUE, "", str(error))
     else:
         return value
     raise ValueError(reason)
@@ -306,6 +394,18 @@ def refuse_number(name: str) -> NoReturn:
     raise ValueError(f"{_NOT_A_NUMBER}: `{name}`")
 
 
+def _refuse_floats(value: Any, source: Any) -> None:
+    """Refuse a float where a number was read: beyond 15 digits it is another number than the one that was written."""
+    if isinstance(value, Model) and isinstance(source, Mapping):
+        for field in _fields(type(value)):
+            _refuse_floats(getattr(value, field.alias), source.get(field.name))
+    elif isinstance(value, list) and isinstance(source, (list, tuple)):
+        for inner, item in zip(value, source, strict=False):
+            _refuse_floats(inner, item)
+    elif isinstance(value, Decimal) and isinstance(source, float) and len(value.as_tuple().digits) > sys.float_info.dig:
+        raise ValueError("a float does not hold all digits of an amount: read the JSON with parse_float=Decimal")
+
+
 def _finite(number: Decimal) -> Decimal:
     if not number.is_finite():
         raise ValueError(_NOT_A_NUMBER)
@@ -323,7 +423,7 @@ def _exact(literal: str) -> Decimal | str:
 # -- unknown properties ------------------------------------------------------------------------------------------------
 
 _untyped_decoder = msgspec.json.Decoder(float_hook=_exact)
-_text_or_number = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][-+.eE0-9]*')
+_TEXT_OR_NUMBER = rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][-+.eE0-9]*'
 _DEEPEST = 64
 
 
@@ -347,7 +447,7 @@ def _untyped(content: bytes) -> Any:
     try:
         source = _untyped_decoder.decode(content)
     except msgspec.ValidationError:
-        source = _untyped_decoder.decode(_text_or_number.sub(_quote_long_integer, content))
+        source = _untyped_decoder.decode(re.sub(_TEXT_OR_NUMBER, _quote_long_integer, content))
     return _shallow(source)
 
 
@@ -400,18 +500,17 @@ def _keep_unknown(value: Any, source: Any) -> None:
 
 # -- what msgspec cannot read ------------------------------------------------------------------------------------------
 
-_digits = re.compile("-?[0-9]{1,20}")
+_DIGITS = "-?[0-9]{1,20}"
 _json_kinds = {bool: "bool", Decimal: "float", str: "str", list: "array", dict: "object", type(None): "null"}
-_long_fraction = re.compile(rb"\.[0-9]{7}")
-_time = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(?::(\d\d)(\.\d{1,6})?\d*)?([Zz]|[-+]\d\d:\d\d)", re.ASCII)
+_TIME = r"(?a)(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(?::(\d\d)(\.\d{1,6})?\d*)?([Zz]|[-+]\d\d:\d\d)"
 
-has_long_fraction = _long_fraction.search
+has_long_fraction = re.compile(rb"\.[0-9]{7}").search
 
 
 def _mend_times(kind: Any, source: Any) -> Any:
     """Give times their seconds, and cut their fractions: the last tick of a period does not belong to the next one."""
     if kind == AwareDatetime:
-        found = _time.fullmatch(source) if isinstance(source, str) else None
+        found = re.fullmatch(_TIME, source) if isinstance(source, str) else None
         return f"{found[1]}:{found[2] or '00'}{found[3] or ''}{found[4]}" if found else source
     if isinstance(source, dict):
         model: Any = kind if isinstance(kind, type) and issubclass(kind, Model) else None
@@ -433,7 +532,7 @@ def _read_other(kind: Any, source: Any) -> Any:
 def _read_whole_number(source: Any) -> int:
     if type(source) is int:
         return source
-    number = Decimal(source) if isinstance(source, str) and _digits.fullmatch(source) else source
+    number = Decimal(source) if isinstance(source, str) and re.fullmatch(_DIGITS, source) else source
     if isinstance(number, Decimal) and number.adjusted() < 20 and number == number.to_integral_value():  # noqa: PLR2004
         return int(number)
     raise ValueError(f"Expected `int`, got `{_json_kinds[type(source)]}`")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeGuard
+
+import attrs
 
 from .errors import ConfigurationError
 
@@ -59,6 +62,27 @@ def check_idempotency_key(value: object) -> str:
     return str.__str__(value)
 
 
+def checked(check: Callable[..., object], *, optional: bool = False, **options: object) -> dict[str, object]:
+    """Metadata of a field of a `Checked` class: what its value must pass; an optional one may be None."""
+
+    def run(value: object, name: str) -> None:
+        if value is not None or not optional:
+            check(value, name, **options)
+
+    return {"check": run}
+
+
+class Checked:
+    """An attrs class that checks its fields when it is made, also where attrs' own validators are turned off."""
+
+    __slots__ = ()
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(type(self)):  # type: ignore[arg-type]
+            if "check" in field.metadata:
+                field.metadata["check"](getattr(self, field.name), field.name)
+
+
 def check_positive(value: object, name: str) -> float:
     if not _is_number(value) or value <= 0:
         raise ConfigurationError(f"{name} must be a positive, finite number.")
@@ -91,15 +115,10 @@ def check_flag(value: object, name: str) -> bool:
 
 def check_datetime(value: object, name: str) -> datetime:
     """Check a moment in time: an aware datetime, or ISO 8601 with an offset. Returns it in UTC."""
-    moment = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            moment = None
-    if not isinstance(moment, datetime):
-        raise ConfigurationError(f"{name} must be a datetime, or ISO 8601 text such as 2025-11-01T00:00:00Z.")
     try:
+        moment = _read_iso(value) if isinstance(value, str) else value
+        if not isinstance(moment, datetime):
+            raise ConfigurationError(f"{name} must be a datetime, or ISO 8601 text such as 2025-11-01T00:00:00Z.")
         if moment.utcoffset() is not None:
             return moment.astimezone(UTC)
         wrong = "has no UTC offset: pass an aware datetime, or add Z or an offset such as +01:00"
@@ -108,6 +127,18 @@ def check_datetime(value: object, name: str) -> datetime:
     except (ValueError, TypeError, NotImplementedError):
         wrong = "has a tzinfo that tells no offset"
     raise ConfigurationError(f"{name} {wrong}.")
+
+
+def _read_iso(text: str) -> datetime | None:
+    from dateutil.parser import isoparse  # noqa: PLC0415 - few programs pass text
+
+    # isoparse takes any character before the time: 2025-11-01-05:00Z would be five o'clock.
+    if not re.fullmatch(r"[-0-9W]+(?:[Tt ].*)?", text):
+        return None
+    try:
+        return isoparse(text)
+    except ValueError:
+        return None
 
 
 def check_token(value: object, name: str) -> str:

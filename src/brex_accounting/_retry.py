@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from attrs import field, frozen
 
-from ._arguments import check_count, check_not_negative, check_positive
+from ._arguments import Checked, check_count, check_not_negative, check_positive, checked
 from ._clock import Clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+@frozen(kw_only=True)
+class RetryPolicy(Checked):
     """How far a call goes before it gives up. All times are seconds.
 
     Raises ConfigurationError for values that make no sense.
     """
 
-    max_attempts: int = 4
+    max_attempts: int = field(default=4, metadata=checked(check_count))
     """Requests for one call, the first included."""
-    deadline: float = 120.0
+    deadline: float = field(default=120.0, metadata=checked(check_positive))
     """The whole call, from the moment its first attempt is let through: tokens, attempts, waits."""
-    initial_backoff: float = 0.5
+    initial_backoff: float = field(default=0.5, metadata=checked(check_not_negative))
     """The wait before retry n is drawn between 0 and min(max_backoff, initial_backoff * 2**n)."""
-    max_backoff: float = 8.0
-    max_retry_after: float = 60.0
+    max_backoff: float = field(default=8.0, metadata=checked(check_not_negative))
+    max_retry_after: float = field(default=60.0, metadata=checked(check_not_negative))
     """A Retry-After above this is not waited for: the call fails at once and carries it as `retry_after`."""
-
-    def __post_init__(self) -> None:
-        check_count(self.max_attempts, "max_attempts")
-        check_positive(self.deadline, "deadline")
-        for name in ("initial_backoff", "max_backoff", "max_retry_after"):
-            check_not_negative(getattr(self, name), name)
 
     @classmethod
     def none(cls) -> RetryPolicy:

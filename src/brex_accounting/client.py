@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import httpx
 
@@ -20,8 +20,10 @@ from ._http.network import Network, Transport
 from ._retry import RetryPolicy, RetryQuota
 from .auth import UserToken, from_environment
 from .errors import ConfigurationError
-from .integrations import Integrations
-from .records import Records
+
+if TYPE_CHECKING:
+    from .integrations import Integrations
+    from .records import Records
 
 PRODUCTION = "https://api.brex.com"
 STAGING = "https://api-staging.brex.com"
@@ -98,6 +100,10 @@ class BrexAccounting:
     def _open(self, engine: Engine, *, owner: bool) -> None:
         self._engine = engine
         self._owner = owner
+        # Not above: these two and their models are half of what an import would cost.
+        from .integrations import Integrations  # noqa: PLC0415
+        from .records import Records  # noqa: PLC0415
+
         self.integrations = Integrations(engine)
         self.records = Records(engine)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import decimal
 from collections import defaultdict
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
+import attrs
 from attrs import define, field, frozen
 
 from brex_accounting_api.models import (
@@ -25,9 +25,10 @@ from brex_accounting_api.models import (
     User,
     Vendor,
 )
+from brex_accounting_api.types import AwareDatetime
 
-from ._arguments import check_text
-from .errors import BrexError
+from ._arguments import Checked, check_text, checked
+from .errors import BrexError, ConfigurationError, Outcome
 
 __all__ = [
     "AccountingFieldValue",
@@ -51,12 +52,66 @@ __all__ = [
     "Vendor",
 ]
 
+T = TypeVar("T")
+
 # Wide enough that a sum of real amounts is never rounded; one that would be is refused instead.
 _EXACT = decimal.Context(prec=10_000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[decimal.Inexact])
 
 
+class _Value:
+    """A class of attrs that pydantic reads and writes too."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: Any) -> dict[str, Any]:
+        """Called by pydantic alone, for FastAPI's return types and for fields of pydantic's models."""
+        from brex_accounting_api.pydantic_schema import object_schema  # noqa: PLC0415
+
+        hints = get_type_hints(cls, include_extras=True)
+        properties = [(each.name, hints[each.name], each.default is attrs.NOTHING) for each in attrs.fields(cls)]  # type: ignore[arg-type]
+        read = lambda value, inner: _make(cls, inner(value))  # noqa: E731
+        return object_schema(cls, handler, properties, read=read, write=_shallow)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from brex_accounting_api.pydantic_schema import object_json_schema  # noqa: PLC0415
+
+        return object_json_schema(cls, schema, handler)
+
+
+def _make(kind: Callable[..., T], fields: dict[str, Any]) -> T:
+    try:
+        return kind(**fields)
+    except ConfigurationError as error:
+        reason = str(error)
+    raise ValueError(reason)  # which pydantic takes for a mistake in its input
+
+
+class _ErrorAsText:
+    """An error leaves as its text; what it did is not in there, so that one made of text is UNKNOWN."""
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> dict[str, Any]:
+        text = {"type": "str"}
+        error = {
+            "type": "function-wrap",
+            "function": {"type": "no-info", "function": _read_error},
+            "schema": text,
+            "serialization": {"type": "function-plain", "function": str, "return_schema": text},
+        }
+        return {"type": "nullable", "schema": error}
+
+
+def _read_error(value: Any, inner: Callable[[Any], str]) -> BrexError:
+    return value if isinstance(value, BrexError) else BrexError(inner(value), outcome=Outcome.UNKNOWN)
+
+
+def _shallow(value: Any) -> dict[str, Any]:
+    return attrs.asdict(value, recurse=False)
+
+
 @frozen(kw_only=True)
-class Integration:
+class Integration(_Value):
     """A connection between a Brex account and an accounting system."""
 
     id: str
@@ -67,13 +122,13 @@ class Integration:
     """The customer's account in the accounting system."""
     status: IntegrationStatus
     """ACTIVE or DISABLED; a value that this version does not know is kept, and equals its string."""
-    created_at: datetime
+    created_at: AwareDatetime
     """With its offset."""
     unknown_fields: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
     """What the API sent that this version does not know."""
 
 
-@define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class AccountingRecord(AccountingRecordDetailed):
     """A financial event on the account, with all that an accounting system needs to book it.
 
@@ -111,7 +166,7 @@ class AccountingRecord(AccountingRecordDetailed):
 
 
 @frozen(kw_only=True)
-class RecordPage:
+class RecordPage(_Value):
     """One page of accounting records."""
 
     items: list[AccountingRecord]
@@ -125,7 +180,7 @@ class RecordPage:
 
 
 @frozen
-class InvalidRecord:
+class InvalidRecord(_Value):
     """A record that cannot be understood; `on_invalid` receives it."""
 
     record_id: str | None
@@ -137,36 +192,25 @@ class InvalidRecord:
 
 
 @frozen
-class ExportSucceeded:
+class ExportSucceeded(Checked, _Value):
     """The accounting system took the record. Raises ConfigurationError for values that are no text."""
 
-    record_id: str
+    record_id: str = field(metadata=checked(check_text))
     """The `AccountingRecord.id`."""
-    reference_id: str | None = None
+    reference_id: str | None = field(default=None, metadata=checked(check_text, optional=True, may_be_empty=True))
     """What the accounting system calls it."""
-    deep_link_url: str | None = None
+    deep_link_url: str | None = field(default=None, metadata=checked(check_text, optional=True, may_be_empty=True))
     """Where a person finds it in the accounting system."""
-
-    def __attrs_post_init__(self) -> None:
-        check_text(self.record_id, "record_id")
-        if self.reference_id is not None:
-            check_text(self.reference_id, "reference_id", may_be_empty=True)
-        if self.deep_link_url is not None:
-            check_text(self.deep_link_url, "deep_link_url", may_be_empty=True)
 
 
 @frozen
-class ExportFailed:
+class ExportFailed(Checked, _Value):
     """The accounting system did not take the record. Raises ConfigurationError for values that are no text."""
 
-    record_id: str
+    record_id: str = field(metadata=checked(check_text))
     """The `AccountingRecord.id`."""
-    error_message: str
+    error_message: str = field(metadata=checked(check_text, may_be_empty=True))
     """Why, for the people who look after the books at Brex."""
-
-    def __attrs_post_init__(self) -> None:
-        check_text(self.record_id, "record_id")
-        check_text(self.error_message, "error_message", may_be_empty=True)
 
 
 ExportResult = ExportSucceeded | ExportFailed
@@ -174,7 +218,7 @@ ReportStatus = Literal["reported", "already_exported", "not_ready", "not_found",
 
 
 @frozen
-class ReportOutcome:
+class ReportOutcome(_Value):
     """What became of one result given to `report_all`."""
 
     record_id: str
@@ -185,5 +229,5 @@ class ReportOutcome:
     """
     message: str | None = None
     """What to know beside the status, for people."""
-    error: BrexError | None = None
+    error: Annotated[BrexError | None, _ErrorAsText()] = None
     """What stood in the way."""

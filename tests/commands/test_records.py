@@ -33,11 +33,13 @@ def test_list_and_get(world: World, snapshot: SnapshotAssertion) -> None:
 
 
 def test_json_lines_keep_every_digit(world: World) -> None:
+    world.sandbox.add_record(amount={"amount": Decimal("90071992547409.93"), "currency": "USD"})
+    world.sandbox.add_record(amount={"amount": Decimal("1e2"), "currency": "USD"})
     lines = world.run("records", "list", "--json").out.splitlines()
     records = [json.loads(line) for line in lines]
     assert [each["id"] for each in records] == list(world.sandbox.state.records)
     amounts = {each["amount"]["amount"] for each in records}
-    assert {"90071992547409.93", "0.01", "100", "250.00", "7.10"} <= amounts
+    assert {"90071992547409.93", "1284750.35", "100", "250.00", "7.10"} <= amounts
     assert Decimal("90071992547409.93") in map(Decimal, amounts)
 
 
@@ -57,7 +59,7 @@ def test_filters_reach_the_api(world: World) -> None:
     assert told.err == '"24 Apr 2025 6pm" is understood as 2025-04-24T18:00:00Z.\n'
     assert "updated_at%5Bgt%5D=2025-04-24T18%3A00%3A00" in world.sandbox.requests[0].query
     assert "source_type=BILL" in world.sandbox.requests[0].query
-    assert len(told.out.splitlines()) == 1 + 2
+    assert len(told.out.splitlines()) == 1 + 3
     told = world.run("records", "list", "--source-type", "BILL", "--review-status", "READY_FOR_EXPORT")
     assert "knows no bills" in told.err
 
@@ -142,4 +144,4 @@ def test_a_terminal(world: World) -> None:
     assert len(lines) == 13
     assert lines[0].split() == ["id", "date", "amount", "currency"]
     assert all(line.startswith("accr_0000000000") for line in lines[1:])
-    assert [line.split()[2] for line in lines[1:4]] == ["100.5", "0.01", "90071992547409.93"]
+    assert [line.split()[2] for line in lines[1:4]] == ["100.5", "84.1", "1284750.35"]

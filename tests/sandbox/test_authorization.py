@@ -241,6 +241,9 @@ class TestClients:
         [
             *({"client_id": ""}, {"client_secret": ""}, {"rotation": "never"}, {"expires_in": 0}, {"grace": -1}),
             *({"grace": float("nan")}, {"redirect_uris": ["https://a/#b"]}, {"redirect_uris": ["/callback"]}),
+            *({"auth_methods": ()}, {"auth_methods": ("none",)}, {"consents": "no"}, {"sends_iss": 1}),
+            *({"offline_access_needs_prompt": None}, {"code_lifetime": -1}, {"refresh_token_lifetime": -1}),
+            *({"expires_in": True}, {"expires_in": 1.5}),
         ],
     )
     def test_options_that_make_no_sense(self, options: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ RECORDS = "/v3/accounting/records"
 ERP_A = {"vendor": "ERP_A", "vendor_account_id": "acct-42"}
 REDIRECT = "http://127.0.0.1:7777/callback"
 READ = "accounting.record.read"
+WRITE = "accounting.record.write"
 VERIFIER = "v" * 43
 CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
 ODD = AuthorizationOptions(client_id="id: +%&=é", client_secret="sécret:+%/&= 日")
@@ -120,6 +121,58 @@ async def client(sandbox: Sandbox) -> AsyncIterator[Client]:
     client = Client(sandbox)
     async with client.http:
         yield client
+
+
+class TestOptions:
+    """Other ways of an authorization server; each takes effect at once."""
+
+    def choose(self, client: Client, **options: Any) -> None:
+        client.server.options = replace(client.server.options, **options)
+
+    @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+    async def test_one_way_to_authenticate(self, client: Client, method: str) -> None:
+        self.choose(client, auth_methods=(method,))
+        assert (await client.http.get(DISCOVERY)).json()["token_endpoint_auth_methods_supported"] == [method]
+        form = {"grant_type": "refresh_token", "refresh_token": client.server.new_grant()}
+        secret = {"client_id": client.server.client_id, "client_secret": client.server.client_secret}
+        by_basic, by_post = (await client.ask(**form), await client.ask(headers={}, **form, **secret))
+        if method == "client_secret_post":
+            by_basic, by_post = by_post, by_basic
+        assert by_basic.status_code == 200
+        assert method not in refused(by_post, "invalid_client", 401)
+
+    async def test_a_callback_without_iss(self, client: Client) -> None:
+        self.choose(client, sends_iss=False)
+        assert (await client.http.get(DISCOVERY)).json()["authorization_response_iss_parameter_supported"] is False
+        assert callback(await client.authorize()).keys() == {"code", "state"}
+
+    async def test_iss_promised_and_not_sent(self, client: Client, sandbox: Sandbox) -> None:
+        self.choose(client, sends_iss=False)
+        promise = {"authorization_response_iss_parameter_supported": True}
+        sandbox.fault(Fault("merge_json", operation="discovery", json=promise))
+        assert (await client.http.get(DISCOVERY)).json().items() >= promise.items()
+
+    async def test_fewer_scopes_than_asked_for(self, client: Client) -> None:
+        self.choose(client, allowed_scopes=(READ, "offline_access"))
+        code = callback(await client.authorize(scope=f"openid offline_access {READ} {WRITE}"))["code"]
+        answer = (await client.redeem(code)).json()
+        assert set(answer["scope"].split()) == {READ, "offline_access"}
+        assert "refresh_token" in answer
+        self.choose(client, allowed_scopes=())
+        assert callback(await client.authorize())["error"] == "access_denied"
+
+    @pytest.mark.parametrize(
+        ("prompt", "granted"), [(None, False), ("login", False), ("consent", True), ("login consent", True)]
+    )
+    async def test_offline_access_needs_prompt(self, client: Client, prompt: str | None, granted: bool) -> None:
+        self.choose(client, offline_access_needs_prompt=True)
+        code = callback(await client.authorize(prompt=prompt))["code"]
+        answer = (await client.redeem(code)).json()
+        assert ("refresh_token" in answer) is granted
+        assert ("offline_access" in answer["scope"]) is granted
+        self.choose(client, offline_access_needs_prompt=False)
+        code = callback(await client.authorize(prompt=prompt))["code"]
+        assert "refresh_token" in (await client.redeem(code)).json()
 
 
 class TestDiscovery:

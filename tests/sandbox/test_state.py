@@ -1,12 +1,14 @@
 """The state machine, without any I/O: what the contract says each operation does."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from brex_accounting.sandbox._state import IdKey, State
 from brex_accounting.sandbox._wire import JSON, Number, Reply, success, to_json
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+AS_SENT = json.loads((Path(__file__).parents[1] / "data" / "record-as-sent.json").read_text("utf-8"))
 PUBLISHED_TYPES = {
     "CARD_EXPENSE_POST",
     "CARD_EXPENSE_REPAYMENT",
@@ -204,8 +207,10 @@ class TestQuery:
         state = make_state(40)
         bills = [each for each in state.records.values() if each.source_type == "BILL"]
         assert ids(state.query(RecordQuery(source_type="BILL"))) == [bill.id for bill in bills]
-        later = state.query(RecordQuery(source_type="BILL", updated_at=(("gt", bills[3].updated_at),)))
-        assert ids(later) == [bill.id for bill in bills[4:]]
+        middle = sorted(bill.updated_at for bill in bills)[3]
+        later = state.query(RecordQuery(source_type="BILL", updated_at=(("gt", middle),)))
+        assert ids(later) == [bill.id for bill in bills if bill.updated_at > middle]
+        assert len(ids(later)) == len(bills) - 4
 
     @pytest.mark.parametrize(
         ("bounds", "expected"),
@@ -407,9 +412,9 @@ class TestSampleRecords:
         assert any(user["first_name"].endswith(" ") for user in users)
         amounts = {to_json(record.to_wire(single_entry=False)["amount"]) for record in sample_records(60)}
         assert {
-            '{"amount":90071992547409.93,"currency":"USD"}',
-            '{"amount":0.01,"currency":"EUR"}',
-            '{"amount":1e2,"currency":"USD"}',
+            '{"amount":1284750.35,"currency":"EUR"}',
+            '{"amount":84.1,"currency":"USD"}',
+            '{"amount":2400,"currency":"USD"}',
             '{"amount":42,"currency":"EUR"}',
             '{"amount":250.00,"currency":"USD"}',
         } <= amounts
@@ -419,6 +424,38 @@ class TestSampleRecords:
         assert {value["remote_field_id"] for value in values} >= {None, "gl-0"}
         receipts = [receipt for record in records for receipt in record.get("receipts") or []]
         assert {receipt["download_uris"] is None for receipt in receipts} == {True, False}
+
+    def test_some_charges_have_no_account_in_the_general_ledger_yet(self) -> None:
+        charges = [record for record in self.records() if record["type"].startswith("CARD_EXPENSE")]
+        values = [
+            value for record in charges for line in record["line_items"] for value in line["accounting_field_values"]
+        ]
+        assert any("brex_field_value_id" not in value for value in values)
+        assert any(value.get("brex_field_value_id", 0) is None for value in values)
+        assert any(value.get("brex_field_value_id") for value in values if value.get("field_name"))
+
+    def test_the_order_is_not_that_of_updated_at(self) -> None:
+        bills = [record["updated_at"] for record in self.records() if record["source_type"] == "BILL"]
+        assert bills != sorted(bills)
+        assert (min(bills)[:7], max(bills)[:7]) == ("2025-01", "2025-06")
+
+    def test_some_are_what_real_answers_look_like(self) -> None:
+        as_sent = [record for record in self.records() if "status" in record]
+        assert {record["source_type"] for record in as_sent} == {"CARD", "REIMBURSEMENT", "BILL"}
+        assert 0.2 < len(as_sent) / 500 < 0.5
+        for record in as_sent:
+            assert record.keys() - {"user", "vendor", "memo"} <= AS_SENT.keys()
+            assert record["billing_amount"] == record["amount"]
+            assert re.fullmatch(r".*\.\d{3}Z", record["posted_at"])
+            assert re.fullmatch(r".*\.\d{6}Z", record["updated_at"])
+            for line in record["line_items"]:
+                assert line.keys() == AS_SENT["line_items"][line["type"] != record["line_items"][0]["type"]].keys()
+                assert line["amortization"] is None
+                for value in line["accounting_field_values"]:
+                    expected = AS_SENT["line_items"][0]["accounting_field_values"][0].keys()
+                    assert expected - {"brex_field_value_id"} <= value.keys() <= expected
+        users = [record["user"] for record in as_sent if record.get("user")]
+        assert AS_SENT["user"].keys() <= users[0].keys()
 
 
 json_values = st.recursive(

@@ -72,6 +72,40 @@ ADDITIVE: dict[Drift, str] = {
     new_operation: "newOperation: the operation is new (GET /v3/accounting/new)",
 }
 
+# Written in another way
+
+
+def null_in_all_of(description: Node) -> None:
+    for name, property_ in (
+        ("AccountingRecordDetailed", "user"),
+        ("AccountingRecordDetailed", "vendor"),
+        ("AccountingRecordDetailed", "original_amount"),
+        ("AccountingRecordLineItem", "original_amount"),
+        ("AccountingErrorResponse", "details"),
+    ):
+        value = schema(description, name)["properties"][property_]
+        value["allOf"].append({"nullable": value.pop("nullable"), "description": value.pop("description")})
+
+
+def words_in_all_of(description: Node) -> None:
+    amount = schema(description, "AccountingRecordDetailed")["properties"]["amount"]
+    amount["allOf"].append({"description": amount.pop("description")})
+
+
+def a_title(description: Node) -> None:
+    schema(description, "User")["title"] = "A user"
+
+
+def an_enum_with_the_name_of_its_class(description: Node) -> None:
+    status = schema(description, "Integration")["properties"]["status"]
+    description["components"]["schemas"]["IntegrationStatus"] = {"type": "string", "enum": status["enum"]}
+    words = {"description": status["description"]}
+    status.clear()
+    status["allOf"] = [{"$ref": "#/components/schemas/IntegrationStatus"}, words]
+
+
+REWRITTEN: list[Drift] = [null_in_all_of, words_in_all_of, a_title, an_enum_with_the_name_of_its_class]
+
 # Such that the facade does not fit any more
 
 
@@ -156,6 +190,42 @@ def schema_renamed(description: Node) -> None:
     description["components"]["schemas"]["Link"] = description["components"]["schemas"].pop("Integration")
 
 
+def another_scope(description: Node) -> None:
+    description["paths"][REACTIVATE]["post"]["security"] = [{"oauth2": ["accounting.admin"]}]
+
+
+def another_scheme(description: Node) -> None:
+    description["components"]["securitySchemes"]["key"] = {"type": "apiKey", "in": "header", "name": "X-Key"}
+    description["paths"][REACTIVATE]["post"]["security"] = [{"oauth2": ["accounting.integration.write"], "key": []}]
+
+
+def another_server(description: Node) -> None:
+    description["servers"][0]["url"] = "https://api2.brex.com"
+
+
+def a_server_of_its_own(description: Node) -> None:
+    description["paths"][REACTIVATE]["servers"] = [{"url": "https://api.brex.com"}]
+
+
+def accepted_for_later(description: Node) -> None:
+    responses = description["paths"][REACTIVATE]["post"]["responses"]
+    responses["202"] = responses["200"]
+
+
+def another_error(description: Node) -> None:
+    media = description["paths"][REACTIVATE]["post"]["responses"]["409"]["content"]["application/json"]
+    media["schema"] = {"$ref": "#/components/schemas/Vendor"}
+
+
+def a_write_that_is_a_delete(description: Node) -> None:
+    description["paths"][REACTIVATE]["delete"] = description["paths"][REACTIVATE].pop("post")
+
+
+def a_read_that_is_a_post(description: Node) -> None:
+    item = description["paths"]["/v3/accounting/records/{record_id}"]
+    item["post"] = item.pop("get")
+
+
 MISFITS: dict[Drift, str] = {
     vendor_as_an_enum: "Integration.vendor has become an enum (CAMPFIRE, HANOVER_PARK, RILLET), and was free text",
     integration_id_renamed: "Integration.integration_id is gone (removed",
@@ -165,7 +235,7 @@ MISFITS: dict[Drift, str] = {
     property_renamed: "Integration.vendor_account_id is gone (removed, or renamed: new there ",
     error_code_removed: "The error code INTEGRATION_NOT_ACTIVE is gone",
     detail_removed: "AccountingErrorDetails.existing_vendor is gone",
-    status_value_removed: "Integration.status no longer knows the value DISABLED",
+    status_value_removed: "Integration.status no longer has the value DISABLED",
     new_required_request_field: "CreateIntegrationRequest requires new_region, which the facade does not send",
     new_required_parameter: "reactivateIntegration requires the new query reason parameter",
     path_parameter_renamed: "reactivateIntegration has no path integration_id parameter any more",
@@ -173,5 +243,13 @@ MISFITS: dict[Drift, str] = {
     created_at_a_number: "Integration.created_at is integer now, and was string date-time",
     vendor_may_be_null: "Integration.vendor may be null now",
     vendor_is_optional: "Integration.vendor is no longer required",
+    another_scope: "reactivateIntegration needs accounting.admin now: the facade sends a bearer token",
+    another_scheme: "reactivateIntegration needs key now",
+    another_server: "servers are https://api2.brex.com, https://api-staging.brex.com, and PRODUCTION (src/",
+    a_server_of_its_own: "reactivateIntegration has servers of its own now",
+    accepted_for_later: "reactivateIntegration may answer 202 now, which counts as done in",
+    another_error: "reactivateIntegration's answer 409 is Vendor, and the facade reads AccountingErrorResponse",
+    a_write_that_is_a_delete: "reactivateIntegration is a DELETE now, and Brex ignores its Idempotency-Key",
+    a_read_that_is_a_post: "getAccountingRecord is a POST now, and Records.get calls it as one that only reads",
     schema_renamed: "The schema Integration is gone, or has another name",
 }

@@ -8,7 +8,7 @@ from ..models.accounting_error_response_error_code import (
 from ..types import Model
 
 
-@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class AccountingErrorResponse(Model):
     """Why a request failed.
 

@@ -8,7 +8,7 @@ from ..models.source_type import SourceType
 from ..types import AwareDatetime, Model, WholeNumber
 
 
-@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class AccountingRecordDetailed(Model):
     """A financial event on the account, with all that an accounting system needs to book it.
 

@@ -6,7 +6,7 @@ from ..models.integration_status import IntegrationStatus
 from ..types import AwareDatetime, Model
 
 
-@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class Integration(Model):
     """A connection between a Brex account and an accounting system.
 

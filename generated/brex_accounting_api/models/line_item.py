@@ -6,7 +6,7 @@ from ..models.line_item_type import LineItemType
 from ..types import Anything, Model
 
 
-@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class LineItem(Model):
     """One line of an accounting record, a debit or a credit.
 

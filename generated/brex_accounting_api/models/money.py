@@ -8,7 +8,7 @@ from ..types import Model
 from ..types import refuse_number as _refuse_number
 
 
-@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class Money(Model):
     """A sum of money in one currency.
 

@@ -5,7 +5,7 @@ from attrs import define as _attrs_define
 from ..types import Model, OneOf
 
 
-@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class ReportExportResultsRequest(Model):
     """The results of an export, each record once.
 

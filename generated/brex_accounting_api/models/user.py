@@ -7,7 +7,7 @@ from ..models.user_status import UserStatus
 from ..types import Model
 
 
-@_attrs_define(kw_only=True, weakref_slot=False, getstate_setstate=False)
+@_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
 class User(Model):
     """The Brex user a record belongs to.
 

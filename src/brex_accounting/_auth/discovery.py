@@ -11,7 +11,7 @@ from brex_accounting._http.network import Transport
 from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._text import printable
 from brex_accounting.errors import ConfigurationError, InvalidResponseError, TokenRefreshError
-from brex_accounting_api.types import decode
+from brex_accounting_api.codec import decode
 
 from .token_endpoint import Reply, TokenReply, ask, read_token_reply
 from .tokens import Token

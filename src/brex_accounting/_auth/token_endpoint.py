@@ -24,7 +24,7 @@ from brex_accounting._http.network import Network, Transport
 from brex_accounting._http.response import Response, TransportFailure, retry_after
 from brex_accounting._retry import RetryPolicy
 from brex_accounting._text import printable
-from brex_accounting_api.types import decode
+from brex_accounting_api.codec import decode
 
 from .tokens import Token
 

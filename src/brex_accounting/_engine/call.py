@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
+import attrs
+
 from brex_accounting import errors
 from brex_accounting._arguments import check_idempotency_key
 from brex_accounting._clock import Clock, Deadline, TimeLimit
@@ -35,7 +37,7 @@ _HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@attrs.frozen
 class Attempt:
     """One attempt of a call, as `on_attempt` receives it, after the attempt."""
 

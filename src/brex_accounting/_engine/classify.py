@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from brex_accounting import errors
 from brex_accounting._http.response import Response, TransportFailure, retry_after
 from brex_accounting._text import EXCERPT_LENGTH, printable
-from brex_accounting_api.types import decode
+from brex_accounting_api.codec import decode
 
 T = TypeVar("T")
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 
-from brex_accounting._arguments import check_count, check_positive
+from attrs import field, frozen
+
+from brex_accounting._arguments import Checked, check_count, check_positive, checked
 from brex_accounting._clock import Clock
 from brex_accounting._http.gate import Gate
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class RateLimit:
+@frozen
+class RateLimit(Checked):
     """At most `requests` in any window of `per` seconds. Raises ConfigurationError for values that make no sense."""
 
-    requests: int
-    per: float
-
-    def __init__(self, requests: int, *, per: float) -> None:
-        object.__setattr__(self, "requests", check_count(requests, "requests"))
-        object.__setattr__(self, "per", check_positive(per, "per"))
+    requests: int = field(metadata=checked(check_count))
+    per: float = field(kw_only=True, metadata=checked(check_positive))
 
 
 class RateLimiter:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +17,8 @@ from ._controls import Controls
 from ._faults import Fault, FaultQueue
 from ._gateway import Call, Gateway, find_route
 from ._oauth import PREFIX, OAuthEndpoints, find_endpoint
-from ._wire import Reply
+from ._outage import OutageSwitch
+from ._wire import Reply, gateway_error, success
 
 TRACE_ID: Final = "X-Brex-Trace-Id"
 
@@ -32,6 +34,12 @@ class Connection(Protocol):
 
     async def pause(self, seconds: float) -> None:
         """Wait, at most until the server stops."""
+
+    def hold_back(self) -> None:
+        """Send nothing until send_along, so that all of it arrives together."""
+
+    def send_along(self, data: bytes) -> None:
+        """Send these bytes behind the answer that was held back."""
 
 
 @dataclass(slots=True)
@@ -53,10 +61,12 @@ class App:
 
     def __init__(
         self,
+        *,
         gateway: Gateway,
         oauth: OAuthEndpoints,
         faults: FaultQueue,
         controls: Controls,
+        outages: OutageSwitch,
         requests: deque[ReceivedRequest],
     ) -> None:
         self.faults = faults
@@ -64,6 +74,7 @@ class App:
         self._gateway = gateway
         self._oauth = oauth
         self._controls = controls
+        self._outages = outages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,7 +99,10 @@ class App:
         received = ReceivedRequest(call.method, call.path, "" if is_oauth else call.query, call.idempotency_key)
         self.requests.append(received)
         answer = _Answer(scope, receive, send, received)
-        if is_oauth:
+        outage = self._outages.current
+        if outage is not None:
+            await answer.reply(gateway_error(outage.status))
+        elif is_oauth:
             await self._authorize(call, f"{scope.get('scheme', 'http')}://{request.headers.get('Host', '')}", answer)
         else:
             await self._exchange(call, answer)
@@ -122,19 +136,25 @@ class App:
                 reply = perform()
             await answer.reply(reply)
             return
-        reply = fault.reply()
+        reply = Reply(HTTPStatus.OK, b"")
+        delays_the_change = fault.kind == "delay" and not fault.applied
         if fault.lets_through:
             with exchange as perform:
-                if fault.kind == "delay" and not fault.applied:
+                if delays_the_change:
                     await answer.connection.pause(fault.seconds)
-                reply = fault.alter(perform())
-                if fault.kind == "delay" and fault.applied:
+                reply = perform()
+                if fault.seconds and not delays_the_change:
                     await answer.connection.pause(fault.seconds)
-        match fault.kind:
-            case "reset_before" | "reset_after":
+        elif fault.seconds:
+            await answer.connection.pause(fault.seconds)
+        reply = fault.alter(reply)
+        match fault.effect.ending:
+            case "reset":
                 await answer.reset()
-            case "cut_body":
+            case "cut":
                 await answer.cut(reply)
+            case "surplus":
+                await answer.reply_twice(reply, reply if fault.json is None else success(fault.json))
             case _:
                 await answer.reply(reply)
 
@@ -155,6 +175,11 @@ class _Answer:
 
     async def reply(self, reply: Reply) -> None:
         await self._response(reply)(self._scope, self._receive, self._send)
+
+    async def reply_twice(self, reply: Reply, surplus: Reply) -> None:
+        self.connection.hold_back()
+        await self.reply(reply)
+        self.connection.send_along(_raw(surplus))
 
     async def cut(self, reply: Reply) -> None:
         response = self._response(reply)
@@ -181,3 +206,8 @@ class _Answer:
         # After the request's body comes http.disconnect, and nothing else. uvicorn takes an application that
         # returns before it for one that forgot to answer.
         await self._receive()
+
+
+def _raw(reply: Reply) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {reply.media_type}\r\nContent-Length: {len(reply.body)}\r\n"
+    return f"{head}{TRACE_ID}: {secrets.token_hex(16)}\r\n\r\n".encode() + reply.body

@@ -146,8 +146,10 @@ class AuthorizationServer:
         finally:
             grant.in_flight -= 1
 
-    def authenticate(self, client_id: str, client_secret: str) -> None:
-        """Refuse a client that is not known, or not by this secret."""
+    def authenticate(self, client_id: str, client_secret: str, method: str = "client_secret_basic") -> None:
+        """Refuse a client that is not known, or not by this secret, or that may not authenticate like this."""
+        if method not in self.options.auth_methods:
+            raise OAuthError("invalid_client", f"The client may not use {method}.")
         expected = self._clients.get(client_id, "")
         if not hmac.compare_digest(expected.encode(), client_secret.encode()) or not expected:
             raise OAuthError("invalid_client", "The client is not known by this secret.")
@@ -198,7 +200,14 @@ class AuthorizationServer:
         return redirect_uri in self.options.redirect_uris or _LOOPBACK.fullmatch(redirect_uri) is not None
 
     def consent(
-        self, client_id: str, redirect_uri: str, scope: str | None, challenge: str | None, account: str = ACCOUNT
+        self,
+        client_id: str,
+        redirect_uri: str,
+        scope: str | None,
+        challenge: str | None,
+        *,
+        account: str = ACCOUNT,
+        prompt: str | None = None,
     ) -> str:
         """Ask the customer, and return a code; `challenge` is for S256, the only method."""
         if challenge is not None and not _CHALLENGE.fullmatch(challenge):
@@ -206,6 +215,12 @@ class AuthorizationServer:
         scopes = _read_scope(scope or "", within=self.scopes)
         if not self.options.consents:
             raise OAuthError("access_denied", "The customer refused.")
+        if self.options.allowed_scopes is not None:
+            scopes &= frozenset(self.options.allowed_scopes)
+        if self.options.offline_access_needs_prompt and "consent" not in (prompt or "").split(" "):
+            scopes -= {OFFLINE_ACCESS}
+        if not scopes:
+            raise OAuthError("access_denied", "The customer allowed none of the scopes.")
         code = f"code_{self._new_secret()}"
         grant = self._new_grant(account, client_id, scopes)
         expires_at = self._clock() + self.options.code_lifetime

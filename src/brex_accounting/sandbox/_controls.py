@@ -13,6 +13,7 @@ from ._authorization import AuthorizationServer
 from ._faults import FaultQueue, fault_from_json
 from ._gateway import Call, Gateway, not_routed
 from ._grants import AuthorizationOptions
+from ._outage import OutageSwitch
 from ._requests import parse_json
 from ._scopes import INTEGRATION_WRITE
 from ._webhooks import Webhooks
@@ -46,6 +47,7 @@ class Controls:
         faults: FaultQueue,
         webhooks: Webhooks,
         authorization: AuthorizationServer,
+        outages: OutageSwitch,
         log: Iterable[Any],
     ) -> None:
         self._gateway = gateway
@@ -61,6 +63,7 @@ class Controls:
             "review_status": lambda account: {"review_status": _review_statuses(account)},
             "accounts": lambda _: {"accounts": [_account(each) for each in accounts.by_name.values()]},
             "options": lambda _: {"options": self._options()},
+            "outage": lambda _: {"outage": None if outages.current is None else asdict(outages.current)},
             "webhooks": lambda _: _webhooks(webhooks),
         }
         self._actions: dict[tuple[str, str], Action] = {
@@ -73,6 +76,7 @@ class Controls:
             ("POST", "clients"): self._add_client,
             ("POST", "grants"): self._add_grant,
             ("PATCH", "options"): self._set_options,
+            ("POST", "outage"): lambda *of: outages.begin(**_fields(of[-1], "seconds", "kind", "status")),
             ("POST", "webhooks"): self._register,
             ("DELETE", "webhooks"): lambda *_: webhooks.forget(),
             ("POST", "webhooks/resend"): self._resend,
@@ -131,8 +135,7 @@ class Controls:
     def _set_options(self, _: Account, __: str, body: bytes) -> None:
         given = dict(_fields(body, "recent_days", *_AUTHORIZATION_OPTIONS))
         recent_days = given.pop("recent_days", self._accounts.recent_days)
-        if "redirect_uris" in given:
-            given["redirect_uris"] = tuple(_texts(given, "redirect_uris"))
+        given |= {name: tuple(_texts(given, name)) for name, value in given.items() if isinstance(value, list)}
         options = replace(self._authorization.options, **given)
         self._accounts.recent_days = recent_days
         self._authorization.options = options

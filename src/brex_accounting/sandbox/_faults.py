@@ -1,33 +1,59 @@
-"""Faults on request: how an answer goes wrong, and the queue they wait in."""
+"""Faults on request: a table of what can go wrong with an answer, and the queue in which faults wait."""
 
+import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from ._gateway import OPERATIONS
 from ._oauth import ENDPOINT_IDS
 from ._wire import Headers, Number, Reply, gateway_error, html, to_json
 
-FaultKind = Literal["status", "delay", "reset_before", "reset_after", "cut_body", "html", "json", "merge_json"]
+FaultKind = Literal[
+    "status",
+    "html",
+    "json",
+    "delay",
+    "reset_before",
+    "reset_after",
+    "cut_body",
+    "merge_json",
+    "replace_status",
+    "bom",
+    "encode",
+    "surplus",
+]
 FaultBody = Literal["json", "html", "empty"]
-_OPERATION_IDS = tuple(operation.id for operation in OPERATIONS)
+_OPERATION_IDS: Final = tuple(operation.id for operation in OPERATIONS)
+_NO_BODY: Final = {204, 304}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something to go wrong with the next requests of an operation; ValueError when it makes no sense.
+    """Something that goes wrong with the next requests of an operation; ValueError when it makes no sense.
 
-    The kinds: `status` answers with `status`, the gateway's envelope (or HTML, or nothing: `body`) and
-    `retry_after`; `delay` answers after `seconds`; `html` answers 200 with HTML; `reset_before` and
-    `reset_after` reset the connection before or after the change is applied; `cut_body` applies it,
-    announces the whole answer, sends half of it and closes the connection; `json` answers 200 with `json`;
-    `merge_json` changes the real answer by `json`, a JSON Merge Patch (RFC 7396), in which null removes.
+    These answer in place of the API, which applies the change only with `applied`:
 
-    `applied`: whether the change is made first; for `status`, `html`, `json` and `delay`.
-    `json`: for `json` and `merge_json`; for `status`, what the body is in place of the gateway's envelope.
-    `operation`: an operationId, or None for any; `token`, `authorize` or `discovery` for the authorization
-    server's, which None does not mean. `times`: how many requests it befalls.
+    - `status`: answers `status` with the gateway's error, or with `json`, HTML or nothing (`body`), and `retry_after`
+    - `html`, `json`: answers 200 with a page of HTML, or with `json`
+    - `delay`: waits `seconds` before the change is applied; with `applied`, after it
+
+    These apply the change, except `reset_before`, and then spoil the answer:
+
+    - `reset_before`, `reset_after`: resets the connection
+    - `cut_body`: announces the whole answer, sends half of it and closes the connection
+    - `merge_json`: changes the answer by `json`, a JSON Merge Patch (RFC 7396), in which null removes
+    - `replace_status`: sends the answer with `status`
+    - `bom`: sends a byte order mark before the answer
+    - `encode`: names `encoding` as the Content-Encoding; gzip and x-gzip do compress, into that many `members`
+    - `surplus`: sends a second answer, which nobody asked for, right behind the first: `json`, or the first again
+
+    Attributes:
+        operation: an operationId, or None for any; `token`, `authorize` or `discovery` for the authorization server's,
+            which None does not include.
+        times: how many requests it befalls.
+        seconds: how long the answer waits before it is sent or broken off, for every kind.
     """
 
     kind: FaultKind
@@ -39,6 +65,8 @@ class Fault:
     retry_after: str | None = None
     seconds: float = 0.0
     json: Any = field(default=None, hash=False)
+    encoding: str = "gzip"
+    members: int = 1
 
     def __post_init__(self) -> None:
         """Check each field: faults also arrive as JSON."""
@@ -49,53 +77,84 @@ class Fault:
         _check_range("times", self.times, 1, 1_000_000, types=(int,))
         _check_range("status", self.status, 200, 599, types=(int,))
         _check_range("seconds", self.seconds, 0, 3600, types=(int, float))
-        if self.retry_after is not None and not (
-            isinstance(self.retry_after, str) and self.retry_after.isascii() and self.retry_after.isprintable()
-        ):
-            raise ValueError("retry_after must be printable ASCII text")
+        _check_range("members", self.members, 1, 1000, types=(int,))
+        _check_text("encoding", self.encoding)
+        if self.retry_after is not None:
+            _check_text("retry_after", self.retry_after)
         try:
             to_json(self.json)
-        except TypeError:
+        except (TypeError, ValueError):
             raise ValueError("json must be a JSON value") from None
 
     @property
-    def replaces_reply(self) -> bool:
-        """Whether the fault has an answer of its own."""
-        return self.kind in {"status", "html", "json"}
+    def effect(self) -> "Effect":
+        """What it does: its entry in the table."""
+        return _EFFECTS[self.kind]
 
     @property
     def lets_through(self) -> bool:
         """Whether the request reaches the state machine."""
-        return self.applied if self.replaces_reply else self.kind != "reset_before"
+        return self.applied if self.effect.applies is None else self.effect.applies
 
-    def reply(self) -> Reply:
-        """Return what `status`, `html` and `json` answer with."""
-        if self.kind == "html":
-            return html(200)
-        if self.kind == "json":
-            return Reply(200, to_json(self.json).encode())
-        headers: Headers = () if self.retry_after is None else (("Retry-After", self.retry_after),)
-        if self.body == "html":
-            return html(self.status, headers=headers)
-        if self.body == "empty" or self.status in {204, 304}:
-            return Reply(self.status, b"", headers)
-        if self.json is not None:
-            return Reply(self.status, to_json(self.json).encode(), headers)
-        return gateway_error(self.status, headers=headers)
+    def alter(self, reply: Reply) -> Reply:
+        """Return what is sent in place of the API's answer."""
+        return self.effect.alter(self, reply)
 
-    def alter(self, performed: Reply) -> Reply:
-        """Return what goes out in place of the real answer."""
-        if self.replaces_reply:
-            return self.reply()
-        if self.kind != "merge_json" or performed.media_type != "application/json":
-            return performed
-        # Number keeps each amount's digits.
-        answer = json.loads(performed.body, parse_float=Number, parse_int=Number)
-        return replace(performed, body=to_json(_merge(answer, self.json)).encode())
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What a kind of fault does. `applies` None: as the fault says."""
+
+    applies: bool | None = True
+    alter: Callable[[Fault, Reply], Reply] = lambda _, reply: reply
+    ending: Literal["reply", "reset", "cut", "surplus"] = "reply"
+
+
+def _status(fault: Fault, _: Reply) -> Reply:
+    headers: Headers = () if fault.retry_after is None else (("Retry-After", fault.retry_after),)
+    if fault.body == "html":
+        return html(fault.status, headers=headers)
+    if fault.body == "empty" or fault.status in _NO_BODY:
+        return Reply(fault.status, b"", headers)
+    if fault.json is not None:
+        return Reply(fault.status, to_json(fault.json).encode(), headers)
+    return gateway_error(fault.status, headers=headers)
+
+
+def _merge_json(fault: Fault, reply: Reply) -> Reply:
+    if reply.media_type != "application/json":
+        return reply
+    # Number keeps each amount's digits.
+    answer = json.loads(reply.body, parse_float=Number, parse_int=Number)
+    return replace(reply, body=to_json(_merge(answer, fault.json)).encode())
+
+
+def _encode(fault: Fault, reply: Reply) -> Reply:
+    body, size = reply.body, -(-len(reply.body) // fault.members) or 1
+    if fault.encoding.lower() in {"gzip", "x-gzip"}:
+        parts = [body[start : start + size] for start in range(0, size * fault.members, size)]
+        body = b"".join(gzip.compress(part) for part in parts)
+    return replace(reply, body=body, headers=(*reply.headers, ("Content-Encoding", fault.encoding)))
+
+
+_EFFECTS: Final[Mapping[FaultKind, Effect]] = {
+    "status": Effect(applies=None, alter=_status),
+    "html": Effect(applies=None, alter=lambda _, __: html(200)),
+    "json": Effect(applies=None, alter=lambda fault, _: Reply(200, to_json(fault.json).encode())),
+    "delay": Effect(),
+    "reset_before": Effect(applies=False, ending="reset"),
+    "reset_after": Effect(ending="reset"),
+    "cut_body": Effect(ending="cut"),
+    "merge_json": Effect(alter=_merge_json),
+    "replace_status": Effect(alter=lambda fault, reply: replace(reply, status=fault.status)),
+    "bom": Effect(alter=lambda _, reply: replace(reply, body=b"\xef\xbb\xbf" + reply.body)),
+    "encode": Effect(alter=_encode),
+    "surplus": Effect(ending="surplus"),
+}
 
 
 class FaultQueue:
-    """The faults that are still to come; the first that matches a request is taken."""
+    """The faults that are still to come; a request takes the first that matches it."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[Fault, int]] = []
@@ -148,3 +207,8 @@ def _check(name: str, value: object, *, one_of: tuple[object, ...]) -> None:
 def _check_range(name: str, value: object, low: int, high: int, *, types: tuple[type, ...]) -> None:
     if type(value) not in types or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name} must be a number from {low} to {high}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        raise ValueError(f"{name} must be printable ASCII text")

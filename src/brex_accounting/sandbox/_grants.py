@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal, get_args
 
+AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 Rotation = Literal["rotate", "omit", "repeat"]
 _DAY: Final = 86_400.0
 ACCOUNT: Final = "account"
@@ -31,6 +32,11 @@ class AuthorizationOptions:
         code_lifetime: for how many seconds an authorization code can be redeemed.
         redirect_uris: where consent may lead, exactly; beside these, http on any port of 127.0.0.1 and [::1].
         consents: whether the customer consents; else the answer is access_denied.
+        allowed_scopes: what the customer allows at most of the scopes that are asked for; None: all.
+        offline_access_needs_prompt: whether offline_access is granted with prompt=consent only, as in OpenID Connect
+            Core, section 11.
+        sends_iss: whether the callback names the issuer (RFC 9207), as discovery says.
+        auth_methods: how a client may authenticate: client_secret_basic, client_secret_post, or both.
     """
 
     client_id: str | None = None
@@ -42,20 +48,42 @@ class AuthorizationOptions:
     code_lifetime: float = 60.0
     redirect_uris: tuple[str, ...] = ()
     consents: bool = True
+    allowed_scopes: tuple[str, ...] | None = None
+    offline_access_needs_prompt: bool = False
+    sends_iss: bool = True
+    auth_methods: tuple[AuthMethod, ...] = get_args(AuthMethod)
 
     def __post_init__(self) -> None:
         """Check what would otherwise go wrong later."""
-        if self.client_id == "" or self.client_secret == "":
-            raise ValueError("client_id and client_secret must not be empty")
-        if self.rotation not in get_args(Rotation):
-            raise ValueError(f"rotation must be one of {', '.join(get_args(Rotation))}")
-        if self.expires_in < 1:
-            raise ValueError("expires_in must be at least 1 second")
-        if not self.grace >= 0:
-            raise ValueError("grace must not be negative")
-        for uri in self.redirect_uris:
-            if not uri.isascii() or not uri.isprintable() or " " in uri or "#" in uri or "://" not in uri:
-                raise ValueError("redirect_uris must be absolute, in ASCII and without a fragment")
+        methods = get_args(AuthMethod)
+        for makes_sense, rule in (
+            (self.client_id != "", "client_id must not be empty"),
+            (self.client_secret != "", "client_secret must not be empty"),
+            (self.rotation in get_args(Rotation), f"rotation must be one of {', '.join(get_args(Rotation))}"),
+            (type(self.expires_in) is int and self.expires_in > 0, "expires_in must be a whole number, at least 1"),
+            (
+                all(map(_is_absolute, self.redirect_uris)),
+                "redirect_uris must be absolute, ASCII and without a fragment",
+            ),
+            (
+                self.auth_methods and set(self.auth_methods) <= set(methods),
+                f"auth_methods must be one or both of {', '.join(methods)}",
+            ),
+            *(
+                (getattr(self, name) >= 0, f"{name} must be a number of seconds, 0 or more")
+                for name in ("grace", "refresh_token_lifetime", "code_lifetime")
+            ),
+            *(
+                (type(getattr(self, name)) is bool, f"{name} must be true or false")
+                for name in ("consents", "offline_access_needs_prompt", "sends_iss")
+            ),
+        ):
+            if not makes_sense:
+                raise ValueError(rule)
+
+
+def _is_absolute(uri: str) -> bool:
+    return uri.isascii() and uri.isprintable() and not {" ", "#"} & set(uri) and "://" in uri
 
 
 @dataclass(slots=True, eq=False)

@@ -29,6 +29,7 @@ _CHALLENGE: Final = (("WWW-Authenticate", 'Basic realm="sandbox", charset="UTF-8
 _MALFORMED_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 # An issuer is https, or http on loopback: any other Host on our socket is a page that rebinds DNS.
 _ORIGIN: Final = re.compile(r"https://[\w.-]+(:\d+)?|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.ASCII)
+_ANY_ORIGIN: Final = re.compile(r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?", re.ASCII)
 _PRESENTED: Final = {"refresh_token": "refresh_token", "authorization_code": "code"}
 
 Parameters = dict[str, list[str]]
@@ -47,6 +48,8 @@ class OAuthEndpoints:
 
     def __init__(self, server: AuthorizationServer) -> None:
         self._server = server
+        self.any_host = False
+        """Whether requests may come for any Host: the sandbox is served beyond this machine."""
 
     @contextmanager
     def exchange(self, endpoint: str, call: Call, origin: str, fault: str | None) -> Iterator[Callable[[], Reply]]:
@@ -60,8 +63,11 @@ class OAuthEndpoints:
                 with self._token_exchange(call, fault) as perform:
                     yield perform
 
+    def _is_ours(self, origin: str) -> bool:
+        return (_ANY_ORIGIN if self.any_host else _ORIGIN).fullmatch(origin) is not None
+
     def _discovery(self, origin: str) -> Reply:
-        if not _ORIGIN.fullmatch(origin):
+        if not self._is_ours(origin):
             return error(HTTPStatus.BAD_REQUEST, "INVALID_REQUEST", "The Host is not the sandbox's.")
         document: dict[str, JSON] = {
             "issuer": f"{origin}{ISSUER_PATH}",
@@ -71,9 +77,9 @@ class OAuthEndpoints:
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
             "grant_types_supported": ["authorization_code", "refresh_token"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported": list(self._server.options.auth_methods),
             "code_challenge_methods_supported": ["S256"],
-            "authorization_response_iss_parameter_supported": True,
+            "authorization_response_iss_parameter_supported": self._server.options.sends_iss,
         }
         return Reply(HTTPStatus.OK, to_json(document).encode())
 
@@ -85,11 +91,11 @@ class OAuthEndpoints:
             redirect_uri = _one(parameters, "redirect_uri") or ""
         except OAuthError as refusal:
             return _page(refusal.description)
-        if not _ORIGIN.fullmatch(origin):
+        if not self._is_ours(origin):
             return _page("The Host is not the sandbox's.")
         if not self._server.trusts(client_id, redirect_uri):
             return _page("The client_id is not known, or the redirect_uri is not registered for it.")
-        answer = {"iss": f"{origin}{ISSUER_PATH}"}
+        answer = {"iss": f"{origin}{ISSUER_PATH}"} if self._server.options.sends_iss else {}
         if len(parameters.get("state", [])) == 1:
             answer["state"] = parameters["state"][0]
         try:
@@ -110,7 +116,8 @@ class OAuthEndpoints:
             raise OAuthError("invalid_request", "A code_challenge goes with the code_challenge_method S256.")
         # A browser would ask the customer to log in. Here a hint of OpenID Connect says who does.
         account = asked.get("login_hint") or ACCOUNT
-        return self._server.consent(client_id, redirect_uri, asked.get("scope"), challenge, account)
+        scope, prompt = asked.get("scope"), asked.get("prompt")
+        return self._server.consent(client_id, redirect_uri, scope, challenge, account=account, prompt=prompt)
 
     @contextmanager
     def _token_exchange(self, call: Call, fault: str | None) -> Iterator[Callable[[], Reply]]:
@@ -135,7 +142,8 @@ class OAuthEndpoints:
             if unreadable is not None:
                 raise unreadable
             client_id, client_secret = _credentials(authorization, form)
-            self._server.authenticate(client_id, client_secret)
+            method = "client_secret_post" if authorization is None else "client_secret_basic"
+            self._server.authenticate(client_id, client_secret, method)
             issued = self._grant(client_id, form)
         except OAuthError as refusal:
             line.outcome, line.description = refusal.code, refusal.description

@@ -53,7 +53,7 @@ class Record:
         What `single_entry` does is not published. Here it leaves out the balancing lines (the card, the bank, the
         payable), so that what remains is what the ERP books against an account of its own: the first line's side.
         """
-        fields = (sample_fields(self.serial) if self.is_sample else {}) | self.fields
+        fields = {**(sample_fields(self.serial) if self.is_sample else {}), **self.fields}
         if single_entry:
             fields["line_items"] = _first_side(fields.get("line_items"))
         return fields

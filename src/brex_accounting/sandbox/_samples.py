@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ._wire import JSON, Number, timestamp
@@ -31,73 +32,119 @@ _TYPES: Final = (
 )
 _MONEY_COMES_BACK: Final = ("REFUND", "REPAYMENT", "REVERSAL", "PAYIN", "REDEMPTION")
 
-# The total of a record, and the lines that make it up.
+# The total of a record, the lines that make it up, and about as much in the other currency. Floats do not add up to
+# 627.3 and 1216.72.
 _AMOUNTS: Final = (
-    ("100.5", ("60.25", "40.25")),
-    ("0.01", ("0.01",)),
-    ("90071992547409.93", ("90071992547409.92", "0.01")),
-    ("0.3", ("0.1", "0.2")),
-    ("1e2", ("1e2",)),
-    ("42", ("40", "2")),
-    ("19.99", ("19.99",)),
-    ("1234567.89", ("1000000", "234567.89")),
-    ("250.00", ("125.00", "125.00")),
-    ("0.1", ("0.1",)),
-    ("7.10", ("3.55", "3.55")),
+    ("100.5", ("60.25", "40.25"), "93.27"),
+    ("84.1", ("84.1",), "78.04"),
+    ("1284750.35", ("1200000", "84750.35"), "1192248.32"),
+    ("627.3", ("612.1", "15.2"), "582.13"),
+    ("2400", ("2400",), "2227.2"),
+    ("42", ("40", "2"), "38.98"),
+    ("19.99", ("19.99",), "18.55"),
+    ("18640.00", ("12426.67", "6213.33"), "17297.92"),
+    ("250.00", ("125.00", "125.00"), "232.00"),
+    ("1216.72", ("1204.35", "12.37"), "1129.12"),
+    ("7.10", ("3.55", "3.55"), "6.59"),
 )
 # TRAVEL_ADMIN is not published.
 _ROLES: Final = ("EMPLOYEE", "SUPER_ADMIN", "BOOKKEEPER", "TRAVEL_ADMIN", "CARD_ADMIN")
 _STATUSES: Final = ("ACTIVE", "INVITED", "DISABLED")
 _NAMES: Final = (("Ada ", "Okafor"), ("Lin", "Østergård "), ("Tomás  ", "Quispe"), ("Yuki", "Sato"))
 _MEMOS: Final = ("Team lunch", "Taxi to the airport — späte Ankunft", "日本出張", '"Quoted", and a tab\t')
+_VENDORS: Final = (
+    "Northwind Office Supply",
+    "Müller & Söhne GmbH",
+    "Café Río, S.A. de C.V.",
+    'Quill & "Express" Print',
+    "Blue Harbor Cloud Hosting",
+    "株式会社さくら",
+    "Skyline Travel",
+    "Baker, Ellis & Co. LLP",
+)
+_GL_ACCOUNTS: Final = (
+    "Office supplies",
+    "Travel",
+    "Meals",
+    "Software",
+    "Advertising",
+    "Professional fees",
+    "Rent",
+    "Other G&A",
+)
 _FIRST: Final = datetime(2025, 4, 24, 16, 13, 49, 959513, UTC)
+# Of every 20, one bill is older than its neighbours, and one was edited long after: lists are not in the order of
+# updated_at.
+_POSTED_EARLIER: Final = {5: timedelta(days=100)}
+_EDITED_LATER: Final = {14: timedelta(days=60)}
 _ABSENT: Final = object()
 SERIALS: Final = 100_000_000
 """How many numbers an account has for its ids, so that no two accounts share one."""
 
 
 class Head(NamedTuple):
-    """What lists look at."""
+    """What lists look at, and when the record was posted."""
 
     source_type: str
     updated_at: datetime
     version: int
+    posted_at: datetime
 
 
 def sample_head(serial: int) -> Head:
     """Return what lists look at, without making the whole record."""
     index = serial % SERIALS
-    updated_at = _FIRST + timedelta(minutes=7 * index, microseconds=index)
-    return Head(_TYPES[index % len(_TYPES)][1], updated_at, 1 + index % 3)
+    place = index % len(_TYPES)
+    posted_at = _FIRST + timedelta(minutes=7 * index) - _POSTED_EARLIER.get(place, timedelta())
+    updated_at = posted_at + timedelta(microseconds=index) + _EDITED_LATER.get(place, timedelta())
+    return Head(_TYPES[place][1], updated_at, 1 + index % 3 + (place in _EDITED_LATER), posted_at)
 
 
-def sample_fields(serial: int) -> dict[str, JSON]:
-    """Return a sample record as an AccountingRecordDetailed; `serial` is the number in its ids."""
+@lru_cache(maxsize=1024)  # of several pages, which are often read again
+def sample_fields(serial: int) -> Mapping[str, JSON]:
+    """Return a sample record as an AccountingRecordDetailed, not to be changed; `serial` is the number in its ids.
+
+    Two of seven are what real answers look like: with properties that no description has, and other prefixes of ids.
+    """
     index, head = serial % SERIALS, sample_head(serial)
-    bill = head.source_type == "BILL"
-    posted_at = _FIRST + timedelta(minutes=7 * index)
+    bill, as_sent = head.source_type == "BILL", _is_as_sent(index)
+    total, _, elsewhere = _AMOUNTS[index % len(_AMOUNTS)]
+    amount, foreign = _money(total, _currency(index)), _money(elsewhere, _currency(index + 1))
+    # Cards have merchants in real answers; bills have vendors.
+    vendor = index % 7 != 1 and (bill or (as_sent and head.source_type == "CARD"))
     return _present(
         {
             "id": f"accr_{serial:012d}",
-            "amount": _money(_AMOUNTS[index % len(_AMOUNTS)][0], _currency(index)),
-            "original_amount": (_ABSENT, None, _money("93.27", _currency(index + 1)))[index % 3],
+            "amount": amount,
+            "original_amount": amount if as_sent else (_ABSENT, None, foreign)[index // 2 % 3],
+            "billing_amount": amount if as_sent else _ABSENT,
             "type": _TYPES[index % len(_TYPES)][0],
             "review_status": "READY_FOR_EXPORT",
-            "source_id": None if index % 9 == 1 else f"exp_{serial:012d}",
+            "status": "SUBMITTED" if as_sent else _ABSENT,
+            "source_id": None if index % 9 == 1 else f"{'expense' if as_sent else 'exp'}_{serial:012d}",
             "source_type": head.source_type,
-            "erp_posting_date": timestamp(posted_at),
+            "erp_posting_date": timestamp(head.posted_at),
             "updated_at": timestamp(head.updated_at),
             "version": head.version,
             "receipts": _receipts(index, serial),
-            "user": (_ABSENT, None)[index % 2] if bill or index % 7 == 1 else _user(index % 25),
-            "vendor": _vendor(index % 15) if bill and index % 7 != 1 else (_ABSENT, None)[index % 2],
+            "user": (_ABSENT, None)[index % 2] if bill or index % 7 == 1 else _user(index % 25, as_sent=as_sent),
+            "vendor": _vendor(index % 15, as_sent=as_sent) if vendor else (_ABSENT, None)[index % 2],
             "memo": (_ABSENT, None, _MEMOS[index % len(_MEMOS)])[index // 2 % 3],
-            "posted_at": timestamp(posted_at),
-            "due_at": timestamp(posted_at + timedelta(days=30)) if bill else (_ABSENT, None)[index % 2],
+            "posted_at": timestamp(head.posted_at, "milliseconds" if as_sent else "microseconds"),
+            "due_at": timestamp(head.posted_at + timedelta(days=30)) if bill else (_ABSENT, None)[index % 2],
             "invoice_number": f"INV-{index:05d}" if bill else (_ABSENT, None)[index % 2],
             "line_items": _line_items(index, serial),
         }
     )
+
+
+def _is_as_sent(index: int) -> bool:
+    return index % 7 in {2, 3}
+
+
+def _is_uncoded(index: int) -> bool:
+    """Some charges have no account in the general ledger yet."""
+    return _TYPES[index % len(_TYPES)][0].startswith("CARD_EXPENSE") and index % 3 != 2  # noqa: PLR2004  # two of three
 
 
 def _present(fields: Mapping[str, object]) -> dict[str, JSON]:
@@ -112,31 +159,54 @@ def _money(amount: str, currency: str) -> Mapping[str, JSON]:
     return {"amount": Number(amount), "currency": currency}
 
 
+class _Line(NamedTuple):
+    side: str
+    amount: JSON
+    balances: bool
+    """Whether it is the card's, the bank's or the payable's, which has no account of its own."""
+
+
 def _line_items(index: int, serial: int) -> list[JSON]:
-    total, parts = _AMOUNTS[index % len(_AMOUNTS)]
+    total, parts, _ = _AMOUNTS[index % len(_AMOUNTS)]
     comes_back = any(word in _TYPES[index % len(_TYPES)][0] for word in _MONEY_COMES_BACK)
     own, balancing = ("CREDIT", "DEBIT") if comes_back else ("DEBIT", "CREDIT")
     currency = _currency(index)
-    lines = [(own, _money(part, currency)) for part in parts]
-    against = [(balancing, _money(total, currency))]
+    lines = [_Line(own, _money(part, currency), balances=False) for part in parts]
+    against = [_Line(balancing, _money(total, currency), balances=True)]
     if index % 13 == 1:
         # A fee in the other currency: the sides balance for each currency, not across them.
         fee = _money("0.30", "EUR" if currency == "USD" else "USD")
-        lines.append((own, fee))
-        against.append((balancing, fee))
-    return [_line_item(index, serial, number, *line) for number, line in enumerate(lines + against)]
+        lines.append(_Line(own, fee, balances=False))
+        against.append(_Line(balancing, fee, balances=True))
+    make = _line_item_as_sent if _is_as_sent(index) else _line_item
+    return [make(index, f"{serial:010d}{number:02d}", number, line) for number, line in enumerate(lines + against)]
 
 
-def _line_item(index: int, serial: int, number: int, side: str, amount: JSON) -> Mapping[str, JSON]:
+def _line_item(index: int, serial: str, number: int, line: _Line) -> Mapping[str, JSON]:
     variant = index + number
     return _present(
         {
-            "id": f"arli_{serial:010d}{number:02d}",
-            "type": side,
-            "amount": amount,
-            "original_amount": (_ABSENT, None, amount)[variant % 3],
+            "id": f"arli_{serial}",
+            "type": line.side,
+            "amount": line.amount,
+            "original_amount": (_ABSENT, None, line.amount)[variant % 3],
             "memo": (None, _ABSENT, _MEMOS[variant % len(_MEMOS)])[variant % 3],
             "accounting_field_values": [_field_value(index, position) for position in range(variant % 3)],
+        }
+    )
+
+
+def _line_item_as_sent(index: int, serial: str, _: int, line: _Line) -> Mapping[str, JSON]:
+    return _present(
+        {
+            "memo": None,
+            "id": f"accrli_{serial}",
+            "type": line.side,
+            "amount": line.amount,
+            "original_amount": line.amount,
+            "billing_amount": _ABSENT if line.balances else line.amount,
+            "accounting_field_values": [] if line.balances else [_gl_account(index)],
+            "amortization": None,
         }
     )
 
@@ -151,6 +221,22 @@ def _field_value(index: int, position: int) -> Mapping[str, JSON]:
     }
 
 
+def _gl_account(index: int) -> Mapping[str, JSON]:
+    number, uncoded = index % 40, _is_uncoded(index)
+    value_id = f"efo_{number:012d}"
+    return _present(
+        {
+            "brex_field_id": "extended_field_000000000000",
+            "remote_field_id": "GL_ACCOUNT",
+            "field_name": "GL Account",
+            "brex_field_value_id": (_ABSENT, None)[index % 2] if uncoded else value_id,
+            "remote_field_value_id": f"{6000 + number}" if index % 2 and not uncoded else None,
+            "field_value_name": None if uncoded else f"{6000 + number} {_GL_ACCOUNTS[number % len(_GL_ACCOUNTS)]}",
+            "type": "IDENTIFIER",
+        }
+    )
+
+
 def _receipts(index: int, serial: int) -> object:
     # Presigned and short-lived at Brex; here they lead nowhere.
     uri = f"https://receipts.sandbox.invalid/receipt_{serial:012d}?X-Amz-Expires=900"
@@ -158,7 +244,7 @@ def _receipts(index: int, serial: int) -> object:
     return (_ABSENT, None, [], [{"id": f"receipt_{serial:012d}", "download_uris": uris}])[index // 3 % 4]
 
 
-def _user(person: int) -> Mapping[str, JSON]:
+def _user(person: int, *, as_sent: bool) -> Mapping[str, JSON]:
     first_name, last_name = _NAMES[person % len(_NAMES)]
     placed = person % 2 == 0
     return _present(
@@ -169,6 +255,7 @@ def _user(person: int) -> Mapping[str, JSON]:
             "email": f"employee{person}@example.com",
             "role": _ROLES[person % len(_ROLES)],
             "status": _STATUSES[person % len(_STATUSES)],
+            "account_id": f"cuacc_{person:012d}" if as_sent else _ABSENT,
             "manager_id": "cuuser_000000000000" if placed else _ABSENT,
             "department_id": "department_1" if placed else _ABSENT,
             "department_name": "Field Operations" if placed else _ABSENT,
@@ -178,14 +265,14 @@ def _user(person: int) -> Mapping[str, JSON]:
     )
 
 
-def _vendor(supplier: int) -> Mapping[str, JSON]:
+def _vendor(number: int, *, as_sent: bool) -> Mapping[str, JSON]:
     return _present(
         {
-            "id": f"vendor_{supplier:012d}",
-            "name": f"Supplier {supplier} GmbH & Co. KG",
-            "contact_name": (_ABSENT, None, "Marta Kowalska")[supplier % 3],
-            "email": (None, "billing@supplier.example", _ABSENT)[supplier % 3],
-            "website": (_ABSENT, None)[supplier // 3 % 2],
-            "phone": (None, _ABSENT, "+1 555 0100")[supplier // 3 % 3],
+            "id": f"{'pmch' if as_sent else 'vendor'}_{number:012d}",
+            "name": _VENDORS[number % len(_VENDORS)],
+            "contact_name": (_ABSENT, None, "Marta Kowalska")[number % 3],
+            "email": (None, "billing@supplier.example", _ABSENT)[number % 3],
+            "website": (_ABSENT, None)[number // 3 % 2],
+            "phone": (None, _ABSENT, "+1 555 0100")[number // 3 % 3],
         }
     )

@@ -21,12 +21,14 @@ from ._faults import Fault, FaultQueue
 from ._gateway import Gateway
 from ._grants import ACCOUNT, AuthorizationOptions
 from ._oauth import ISSUER_PATH, TOKEN_PATH, OAuthEndpoints
+from ._outage import OutageKind, OutageSwitch
 from ._platform import SlidingWindow
 from ._scopes import ALL_SCOPES
 from ._server import serve
 from ._state import IdKey, State
 from ._transport import InProcessTransport
 from ._webhooks import WebhookOptions, Webhooks
+from ._wire import is_loopback
 
 # A long run's log keeps the latest.
 _REQUESTS_LOGGED: Final = 100_000
@@ -124,6 +126,8 @@ class Sandbox:
             honor_idempotency_keys=honor_idempotency_keys,
         )
         self._faults = FaultQueue()
+        self._outages = OutageSwitch(clock)
+        self._oauth = OAuthEndpoints(self.authorization)
         requests: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_LOGGED)
         controls = Controls(
             gateway=gateway,
@@ -131,11 +135,19 @@ class Sandbox:
             faults=self._faults,
             webhooks=self.webhooks,
             authorization=self.authorization,
+            outages=self._outages,
             log=requests,
         )
-        self.app = App(gateway, OAuthEndpoints(self.authorization), self._faults, controls, requests)
+        self.app = App(
+            gateway=gateway,
+            oauth=self._oauth,
+            faults=self._faults,
+            controls=controls,
+            outages=self._outages,
+            requests=requests,
+        )
         self._sleep = sleep
-        self._transport = InProcessTransport(self.app, Delays(sleep))
+        self._transport = InProcessTransport(self.app, Delays(sleep), self._outages)
         self.transport = self._transport
 
     def __repr__(self) -> str:
@@ -206,18 +218,31 @@ class Sandbox:
         """Forget the faults that are still to come."""
         self._faults.clear()
 
+    def outage(self, seconds: float, kind: OutageKind = "refuse", *, status: int = 503) -> None:
+        """Let an outage of so many seconds begin now, for the API and the authorization server.
+
+        `refuse` accepts no connection and breaks those that are open; `status` answers every request with `status` and
+        the gateway's error. The control endpoints go on in the latter.
+        """
+        self._outages.begin(seconds, kind, status)
+
     @asynccontextmanager
-    async def serve(self, *, port: int = 0) -> AsyncIterator[str]:
-        """Serve over a real socket on 127.0.0.1 while the context lasts; port 0 is any free one.
+    async def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+        """Serve over a real socket while the context lasts; port 0 is any free one.
 
             async with sandbox.serve() as url:
                 brex = BrexAccounting(sandbox.token, base_url=url)
 
-        Entering raises OSError when the port cannot be had, ValueError when there is no such port. Leaving ends the
-        deliveries of webhooks that are under way.
+        Everybody who can reach `host` can try tokens and see the sandbox's records: leave it on this machine where the
+        network is not yours. Leaving ends the deliveries of webhooks that are under way.
+
+        Raises:
+            OSError: The address is taken, or not of this machine.
+            ValueError: There is no such port.
         """
+        self._oauth.any_host = self._oauth.any_host or not is_loopback(host)
         try:
-            async with serve(self.app, Delays(self._sleep), port=port) as url:
+            async with serve(self.app, Delays(self._sleep), self._outages, host=host, port=port) as url:
                 yield url
         finally:
             await self.webhooks.stop()

@@ -1,4 +1,4 @@
-"""The sandbox over real sockets, on loopback only."""
+"""The sandbox over real sockets."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ._app import TRACE_ID
 from ._delays import Delays
+from ._outage import OutageSwitch
 from ._wire import error
 
-_HOST: Final = "127.0.0.1"
 _MAX_PORT: Final = 65535
 # struct linger: on, and no time to linger.
 _RESET_ON_CLOSE: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp, delays: Delays, *, port: int) -> AsyncIterator[str]:
+async def serve(app: ASGIApp, delays: Delays, outages: OutageSwitch, *, host: str, port: int) -> AsyncIterator[str]:
     """Serve in this event loop while the context lasts, and yield the URL."""
 
     async def with_connection(scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,8 +33,8 @@ async def serve(app: ASGIApp, delays: Delays, *, port: int) -> AsyncIterator[str
         await app(scope, receive, send)
 
     if not 0 <= port <= _MAX_PORT:
-        raise ValueError("ports go from 0 to 65535")
-    listener = socket.create_server((_HOST, port))
+        raise ValueError("port must be a number from 0 to 65535")
+    listener = _listen(host, port)
     config = uvicorn.Config(
         with_connection,
         http=_Protocol,
@@ -45,24 +45,65 @@ async def serve(app: ASGIApp, delays: Delays, *, port: int) -> AsyncIterator[str
         server_header=False,
         timeout_keep_alive=75,
     )
-    server = _Server(config, delays)
+    server = _Server(config, delays, outages, listener)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    loop = asyncio.get_running_loop()
     try:
-        # Before 0.41 a uvicorn that is stopped while it starts leaves its sockets open.
-        await server.ready.wait()
-        yield f"http://{_HOST}:{listener.getsockname()[1]}"
+        with outages.informs(lambda _: loop.call_soon_threadsafe(server.refuse)):
+            # Before 0.41 a uvicorn that is stopped while it starts leaves its sockets open.
+            await server.ready.wait()
+            yield _url(listener)
     finally:
         server.should_exit = True
         await serving
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, but signals are the program's business, and it does not wait for its clients."""
+def _listen(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    )[0]
+    return socket.create_server(address[:2], family=family)
 
-    def __init__(self, config: uvicorn.Config, delays: Delays) -> None:
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    # All addresses are no address to call.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but signals are the program's business, it does not wait for its clients, and it can refuse them."""
+
+    def __init__(self, config: uvicorn.Config, delays: Delays, outages: OutageSwitch, listener: socket.socket) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         self._delays = delays
+        self._outages = outages
+        self._address, self._family = listener.getsockname()[:2], listener.family
+        self._refusing: asyncio.Task[None] | None = None
+
+    def refuse(self) -> None:
+        """Refuse connections as long as the outage says so."""
+        if self._refusing is None and self._outages.refuses_for:
+            self._refusing = asyncio.create_task(self._refuse())
+
+    async def _refuse(self) -> None:
+        for server in self.servers:
+            server.close()
+        # Bound, so that nobody else takes the port, but not listening.
+        held = socket.socket(self._family)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(self._address)
+        for connection in self.server_state.connections:
+            connection.transport.close()
+        while self._outages.refuses_for and not self.should_exit:
+            await self._delays.pause(self._outages.refuses_for)
+        self._refusing = None
+        if self.should_exit:
+            held.close()
+        else:
+            await super().startup([held])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -78,6 +119,8 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         self._delays.end()
+        if self._refusing is not None:
+            await self._refusing
         for connection in self.server_state.connections:
             connection.transport.abort()
         await super().shutdown(sockets)
@@ -88,6 +131,8 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # The body goes out in a segment of its own, after the headers: Nagle would hold it back for the client's ACK.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, "transport": transport}
 
     def send_400_response(self, msg: str) -> None:
@@ -115,6 +160,19 @@ class _Connection:
         self._transport = transport
         self.close = transport.close
         self.pause = delays.pause
+
+    def hold_back(self) -> None:
+        self._cork(held=True)
+
+    def send_along(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._cork(held=False)
+
+    def _cork(self, *, held: bool) -> None:
+        # Where the kernel cannot hold data back, the surplus comes in a segment of its own, at once.
+        if hasattr(socket, "TCP_CORK"):
+            connection = self._transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, held)
 
     def reset(self) -> None:
         # Without this the kernel would say goodbye with FIN: the client would see an end, not a reset.

@@ -7,18 +7,22 @@ import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ._delays import Delays
+from ._outage import OutageSwitch
 
 
 class InProcessTransport(httpx.AsyncBaseTransport):
     """Runs the application in the caller's event loop; what a caller gave up runs on, as on a server."""
 
-    def __init__(self, app: ASGIApp, delays: Delays) -> None:
+    def __init__(self, app: ASGIApp, delays: Delays, outages: OutageSwitch) -> None:
         self._app = app
         self._delays = delays
+        self._outages = outages
         self._exchanges: set[asyncio.Task[httpx.Response]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer, or raise what httpx raises for a reset or for an answer that does not come in time."""
+        """Answer, or raise what httpx raises for a broken connection or an answer that does not come in time."""
+        if self._outages.refuses_for:
+            raise httpx.ConnectError("the sandbox refuses connections")
         exchange = asyncio.create_task(_Exchange(self._app, self._delays).run(request))
         self._exchanges.add(exchange)
         exchange.add_done_callback(self._finished)
@@ -51,6 +55,12 @@ class _Exchange:
         self._broken = True
 
     close = reset
+
+    def hold_back(self) -> None:
+        """Do nothing: without a connection nothing can lie in it."""
+
+    def send_along(self, _: bytes) -> None:
+        """Lose what only a connection could hand on."""
 
     async def run(self, request: httpx.Request) -> httpx.Response:
         response = await httpx.ASGITransport(self._serve).handle_async_request(request)

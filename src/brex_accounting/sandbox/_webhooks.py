@@ -8,13 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Final, Literal, get_args
 
 import httpx
 
 from ._delays import Sleep
-from ._wire import JSON, to_json
+from ._wire import JSON, is_loopback, to_json
 
 READY: Final = "ACCOUNTING_RECORD_READY_FOR_EXPORT"
 # The company of the account that is there from the start.
@@ -262,8 +261,6 @@ def _payload(record_ids: tuple[str, ...], company_id: str, spelling: Spelling) -
 def _is_on_this_machine(url: str) -> bool:
     try:
         address = httpx.URL(url)
-        return address.scheme in {"http", "https"} and (
-            address.host == "localhost" or ip_address(address.host).is_loopback
-        )
-    except (TypeError, ValueError, httpx.InvalidURL):
+    except (TypeError, httpx.InvalidURL):
         return False
+    return address.scheme in {"http", "https"} and is_loopback(address.host)

@@ -1,4 +1,4 @@
-"""What goes over the wire: JSON with exact numbers, answers, and the one error envelope."""
+"""What goes over the wire: JSON with exact numbers, answers, the one error envelope; and where to."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
-from typing import TypeAlias
+from ipaddress import ip_address
+from typing import Literal, TypeAlias
 
 JSON: TypeAlias = "bool | int | str | Sequence[JSON] | Mapping[str, JSON] | None"
 _scalar = json.JSONEncoder().encode
+_quote = json.encoder.encode_basestring_ascii
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -21,10 +23,10 @@ class Number(str):
 
 def to_json(value: JSON) -> str:
     """Write compact JSON; json.dumps cannot write a number from its literal."""
-    if isinstance(value, Number):
-        return str(value)
+    if isinstance(value, str):  # first, for most values are text
+        return str(value) if isinstance(value, Number) else _quote(value)
     if isinstance(value, dict):
-        return "{" + ",".join([f"{_scalar(name)}:{to_json(item)}" for name, item in value.items()]) + "}"
+        return "{" + ",".join([f"{_quote(name)}:{to_json(item)}" for name, item in value.items()]) + "}"
     if isinstance(value, list):
         return "[" + ",".join([to_json(item) for item in value]) + "]"
     return _scalar(value)
@@ -61,9 +63,9 @@ def _name(name: object) -> str:
     return name
 
 
-def timestamp(moment: datetime) -> str:
-    """Write a moment as Brex does: in UTC, with microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def timestamp(moment: datetime, precision: Literal["milliseconds", "microseconds"] = "microseconds") -> str:
+    """Write a moment as Brex does: in UTC, with Z and six digits of a second, or three."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision)}Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +111,11 @@ def html(status: int, *, headers: Headers = ()) -> Reply:
     """Answer with a page of HTML, as proxies do."""
     page = f"<!DOCTYPE html><html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"
     return Reply(status, page.encode(), headers, "text/html")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach it."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

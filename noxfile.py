@@ -1,0 +1,45 @@
+"""The matrix: the wheel on every Python that is here, with the newest and the lowest dependencies (`make matrix`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+EXTRAS = ["aiohttp", "cli", "fleet", "postgres", "sandbox"]
+# The generator and the scripts around it run on one Python; `make test` covers them.
+OF_THE_CHECKOUT = ["tests/test_regen.py", "tests/test_set_up.py", "tests/test_update_description.py"]
+
+
+def test(session: nox.Session, resolution: str) -> None:
+    """Install the wheel and what the tests import, and run the tests on it: the checkout's src is not on the path."""
+    folder = Path(session.create_tmp())
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    constraints = folder / "constraints.txt"
+    extras = [option for extra in EXTRAS for option in ("--extra", extra)]
+    session.run(
+        *("uv", "pip", "compile", "--quiet", "pyproject.toml", *extras, "--resolution", resolution),
+        *("--python", f"{session.bin}/python", "--output-file", str(constraints)),
+        external=True,
+    )
+    wheel = max(folder.glob("*.whl"))
+    tools = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
+    session.install(f"brex-accounting[{','.join(EXTRAS)}] @ {wheel.resolve().as_uri()}", *tools, "-c", str(constraints))
+    ignored = [f"--ignore={path}" for path in OF_THE_CHECKOUT]
+    session.run("pytest", "--no-cov", "-q", *ignored, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest release of every dependency."""
+    test(session, "highest")
+
+
+@nox.session(python=PYTHONS)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest release of every dependency that pyproject.toml allows."""
+    test(session, "lowest-direct")
