@@ -91,15 +91,29 @@ class AuthorizationServer:
         return client_id, self._clients[client_id]
 
     def new_grant(
-        self, account: str = ACCOUNT, scopes: Iterable[str] | None = None, *, client_id: str | None = None
+        self,
+        account: str = ACCOUNT,
+        scopes: Iterable[str] | None = None,
+        *,
+        client_id: str | None = None,
+        refresh_token: str | None = None,
     ) -> str:
-        """Return a refresh token, as if the customer had consented; the scopes are all where none are given."""
+        """Return a refresh token, as if the customer had consented.
+
+        Args:
+            account: the customer's account.
+            scopes: what is granted; None: everything.
+            client_id: to whom; None: the client that is there from the start.
+            refresh_token: the token to use in place of a random one.
+        """
         allowed = self.scopes if scopes is None else frozenset(scopes)
         if not allowed <= self.scopes:
             raise ValueError("there is no such scope")
         if client_id is not None and client_id not in self._clients:
             raise ValueError("there is no such client")
-        return self._new_refresh_token(self._new_grant(account, client_id or self.client_id, allowed))
+        if refresh_token is not None and (not refresh_token or self.grant_of(refresh_token) is not None):
+            raise ValueError("refresh_token must not be empty, or the token of another grant")
+        return self._new_refresh_token(self._new_grant(account, client_id or self.client_id, allowed), refresh_token)
 
     def revoke(self, account: str | None = None) -> None:
         """Revoke the account's grants, or all: no token of theirs is good any more."""
@@ -251,8 +265,8 @@ class AuthorizationServer:
         self.grants.append(grant)
         return grant
 
-    def _new_refresh_token(self, grant: Grant) -> str:
-        token = f"refresh_{self._new_secret()}"
+    def _new_refresh_token(self, grant: Grant, token: str | None = None) -> str:
+        token = token or f"refresh_{self._new_secret()}"
         self._refresh_tokens[fingerprint(token)] = RefreshToken(grant, self._clock())
         self.refresh_tokens_issued += 1
         return token

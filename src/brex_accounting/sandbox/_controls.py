@@ -126,11 +126,11 @@ class Controls:
         return {"client_id": client_id, "client_secret": client_secret}
 
     def _add_grant(self, account: Account, __: str, body: bytes) -> object:
-        given = _fields(body, "account", "scopes", "client_id")
+        given = _fields(body, "account", "scopes", "client_id", "refresh_token")
         name = _text(given, "account") if "account" in given else account.name
         scopes = _texts(given, "scopes") if given.get("scopes") is not None else None
-        client_id = _text(given, "client_id") if given.get("client_id") is not None else None
-        return {"account": name, "refresh_token": self._authorization.new_grant(name, scopes, client_id=client_id)}
+        chosen = {each: _text(given, each) for each in ("client_id", "refresh_token") if given.get(each) is not None}
+        return {"account": name, "refresh_token": self._authorization.new_grant(name, scopes, **chosen)}
 
     def _set_options(self, _: Account, __: str, body: bytes) -> None:
         given = dict(_fields(body, "recent_days", *_AUTHORIZATION_OPTIONS))

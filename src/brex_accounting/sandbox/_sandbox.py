@@ -243,6 +243,8 @@ class Sandbox:
         self._oauth.any_host = self._oauth.any_host or not is_loopback(host)
         try:
             async with serve(self.app, Delays(self._sleep), self._outages, host=host, port=port) as url:
+                self.webhooks.served_by = asyncio.get_running_loop()
                 yield url
         finally:
+            self.webhooks.served_by = None
             await self.webhooks.stop()

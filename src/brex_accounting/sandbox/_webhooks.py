@@ -100,6 +100,7 @@ class Webhooks:
 
     Attributes:
         deliveries: the latest 100,000 deliveries, in the order of their events.
+        served_by: the event loop that serves the sandbox; it delivers what is announced where no loop runs.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Webhooks:
         self._secrets: tuple[str, ...] = (options.secret or self._make_secret(),)
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks: dict[asyncio.Task[None], Delivery] = {}
+        self.served_by: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     @property
@@ -166,7 +168,7 @@ class Webhooks:
     def announce(self, record_ids: Iterable[str], *, company_id: str = COMPANY) -> None:
         """Send one event about these records; the sandbox does it when they become ready.
 
-        Needs a running event loop, where a URL is registered.
+        Where a URL is registered, this needs a running event loop, or that the sandbox is served by another thread's.
         """
         self._send(f"msg_{self._new_secret()[:12].hex()}", tuple(record_ids), company_id)
 
@@ -194,13 +196,19 @@ class Webhooks:
 
     def _send(self, webhook_id: str, record_ids: tuple[str, ...], company_id: str) -> None:
         for endpoint in self._endpoints.values():
-            loop = asyncio.get_running_loop()
             body = _payload(record_ids, company_id, endpoint.spelling)
             delivery = Delivery(webhook_id, endpoint.url, record_ids, body, company_id)
             self.deliveries.append(delivery)
-            task = loop.create_task(self._deliver(delivery, endpoint))
-            self._tasks[task] = delivery
-            task.add_done_callback(self._finished)
+            loop = self.served_by if _runs_no_loop() else None
+            if loop is None:
+                self._start(delivery, endpoint)
+            else:
+                loop.call_soon_threadsafe(self._start, delivery, endpoint)
+
+    def _start(self, delivery: Delivery, endpoint: Endpoint) -> None:
+        task = asyncio.get_running_loop().create_task(self._deliver(delivery, endpoint))
+        self._tasks[task] = delivery
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         delivery = self._tasks.pop(task)
@@ -243,6 +251,14 @@ class Webhooks:
                 return DeliveryAttempt(now, status=response.status_code)
         except Exception as problem:  # noqa: BLE001  # whatever a receiver or a transport does, the sender goes on
             return DeliveryAttempt(now, error=type(problem).__name__)
+
+
+def _runs_no_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False
 
 
 def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
