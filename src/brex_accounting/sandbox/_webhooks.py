@@ -198,15 +198,16 @@ class Webhooks:
         for endpoint in self._endpoints.values():
             body = _payload(record_ids, company_id, endpoint.spelling)
             delivery = Delivery(webhook_id, endpoint.url, record_ids, body, company_id)
-            self.deliveries.append(delivery)
-            loop = self.served_by if _runs_no_loop() else None
-            if loop is None:
+            server = None if _runs_a_loop() else self.served_by
+            if server is None:
                 self._start(delivery, endpoint)
             else:
-                loop.call_soon_threadsafe(self._start, delivery, endpoint)
+                server.call_soon_threadsafe(self._start, delivery, endpoint)
+            self.deliveries.append(delivery)
 
     def _start(self, delivery: Delivery, endpoint: Endpoint) -> None:
-        task = asyncio.get_running_loop().create_task(self._deliver(delivery, endpoint))
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._deliver(delivery, endpoint))
         self._tasks[task] = delivery
         task.add_done_callback(self._finished)
 
@@ -253,12 +254,12 @@ class Webhooks:
             return DeliveryAttempt(now, error=type(problem).__name__)
 
 
-def _runs_no_loop() -> bool:
+def _runs_a_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return True
-    return False
+        return False
+    return True
 
 
 def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
