@@ -52,6 +52,7 @@ NAMES = [
     "ReauthorizationRequiredError",
     "Receipt",
     "RecordPage",
+    "RecordStream",
     "RecordType",
     "Records",
     "RecordsNotReadyError",
@@ -117,19 +118,26 @@ class ExportSucceeded:
 class ExportFailed:
     def __init__(self, record_id, error_message): ...
 
+class RecordStream:
+    async def __anext__(self): ...
+    async def aclose(self): ...
+    async def __aenter__(self): ...
+    async def __aexit__(self, *exc): ...
+
 class Records:
+    def ready_for_export(self, *, updated_after=None, page_size=100, on_invalid=None): ...
     async def get(self, record_id, *, single_entry=None): ...
     async def query(
-        self, *, ids=None, review_status=None, source_type=None, updated_after=None, single_entry=None, limit=100,
-        cursor=None,
+        self, *, ids=None, review_status=None, source_type=None, updated_after=None, updated_before=None,
+        single_entry=None, limit=100, cursor=None,
     ): ...
     def pages(
-        self, *, ids=None, review_status=None, source_type=None, updated_after=None, single_entry=None, page_size=100,
-        cursor=None, on_invalid=None,
+        self, *, ids=None, review_status=None, source_type=None, updated_after=None, updated_before=None,
+        single_entry=None, page_size=100, cursor=None, on_invalid=None,
     ): ...
     def iterate(
-        self, *, ids=None, review_status=None, source_type=None, updated_after=None, single_entry=None, page_size=100,
-        cursor=None, on_invalid=None,
+        self, *, ids=None, review_status=None, source_type=None, updated_after=None, updated_before=None,
+        single_entry=None, page_size=100, cursor=None, on_invalid=None,
     ): ...
     async def report(self, results, *, idempotency_key=None): ...
     async def report_all(self, results): ...

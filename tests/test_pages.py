@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brex_accounting import InvalidResponseError, Outcome
-from brex_accounting._records.paging import Prefetcher, Seen
+from brex_accounting._records.paging import MAX_PAGES_WITHOUT_NEWS, Prefetcher, Seen
 from tests.support.virtual_time import now
 
 
@@ -23,6 +25,7 @@ class Sheet:
     name: str
     next_cursor: str | None = None
     has_next_page: bool = False
+    has_news: bool = True
 
 
 class Server:
@@ -131,7 +134,7 @@ async def test_it_tells_which_page_is_the_last() -> None:
     walk = Server(line(2, "a"), line(1, "b")).walk()
     ends = []
     while await walk.next() is not None:
-        ends.append(walk.ends)
+        ends.append(walk.ended)
     assert ends == [False, False, True]
 
 
@@ -147,6 +150,38 @@ async def test_an_error_comes_after_the_pages_before_it() -> None:
     with pytest.raises(OSError, match="2"):
         await walk.next()
     await walk.close()
+
+
+async def test_after_an_error_the_same_page_is_asked_for_again() -> None:
+    pages = line(3)
+    gone = pages.pop("1")
+    server = Server(pages)
+    walk = server.walk()
+    assert await walk.next() == pages[None]
+    for _ in range(2):
+        with pytest.raises(OSError, match="1"):
+            await walk.next()
+    pages["1"] = gone
+    assert await names(walk) == ["1", "2"]
+    assert [cursor for _, cursor, _ in server.asked] == [None, "1", "1", "1", "2"]
+
+
+async def test_pages_that_bring_nothing_end() -> None:
+    def endless(news: Callable[[int], bool]) -> Prefetcher[Sheet]:
+        numbers = itertools.count(1)
+
+        async def fetch(_request: int, _cursor: str | None) -> Sheet:
+            n = next(numbers)
+            return Sheet(f"{n}", f"{n}", has_next_page=n < 5 * MAX_PAGES_WITHOUT_NEWS, has_news=news(n))
+
+        return Prefetcher("listSheets", 1, None, fetch)
+
+    walk = endless(lambda n: n == 3)
+    for _ in range(3 + MAX_PAGES_WITHOUT_NEWS):
+        assert await walk.next() is not None
+    with pytest.raises(InvalidResponseError, match="1,000 pages in a row brought nothing new"):
+        await walk.next()
+    assert len(await names(endless(lambda n: n % MAX_PAGES_WITHOUT_NEWS == 0))) == 5 * MAX_PAGES_WITHOUT_NEWS
 
 
 async def test_an_error_that_nobody_waits_for_is_no_complaint() -> None:
@@ -183,7 +218,7 @@ async def test_a_server_that_leads_nowhere(pages: dict[str | None, str | None], 
     walk = server.walk(start)
     for _ in range(passed):
         assert await walk.next() is not None
-    assert not walk.ends
+    assert not walk.ended
     for _ in range(2):
         with pytest.raises(InvalidResponseError, match=r"listSheets: .* cursor") as caught:
             await walk.next()
@@ -234,12 +269,15 @@ async def test_close_ends_what_is_under_way() -> None:
     await walk.close()
 
 
-async def test_the_page_ahead_is_asked_for_before_the_caller_goes_to_work() -> None:
+async def test_a_head_start_lets_the_request_for_the_page_ahead_go_out() -> None:
     server = Server(line(3))
     walk = server.walk()
     await walk.next()
+    assert len(server.asked) == 1
+    await walk.head_start()
     assert len(server.asked) == 2
     await walk.close()
+    await walk.head_start()
     assert server.at_work == 0
 
 

@@ -26,6 +26,7 @@ from brex_accounting import (
     RetryPolicy,
     ServerError,
 )
+from brex_accounting._records.paging import MAX_PAGES_WITHOUT_NEWS
 from brex_accounting.records import Records
 from tests.support.calls import RESET, UNAVAILABLE, Rig, Step, answer, hang, refuse
 from tests.support.records import chain, page, record, serve, write
@@ -147,6 +148,15 @@ async def test_the_next_page_comes_while_the_consumer_works() -> None:
         assert len(rig.requests) == min(wanted + 1, 6)
     assert now() - began == 7.0
     assert rig.transport.most == 1
+
+
+async def test_the_page_ahead_is_on_its_way_before_the_consumer_goes_to_work() -> None:
+    rig = rig_of(numbered(0), numbered(1), numbered(2))
+    records = Records(rig.engine).iterate()
+    for n in range(3):
+        await anext(records)  # and computes, without ever waiting
+        assert len(rig.requests) == min(n + 2, 3)
+    await records.aclose()
 
 
 async def test_with_one_connection_the_consumer_can_make_calls_of_its_own() -> None:
@@ -296,6 +306,27 @@ async def test_an_error_comes_after_the_records_before_it() -> None:
     found, error = await read_until_error(Rig(step))
     assert (found, type(error)) == ([0, 1, 2], ServerError)
     assert (error.operation, error.attempts, error.outcome) == ("queryAccountingRecords", 4, Outcome.NOT_APPLIED)
+
+
+async def test_pages_without_end_that_bring_nothing_new() -> None:
+    """Empty ones, or the same records over and over; the cursor is always another one."""
+
+    def endless(*items: object) -> Rig:
+        async def step(request: httpx.Request) -> httpx.Response:
+            following = str(int(request.url.params.get("cursor", 0)) + 1)
+            return await answer(200, page(*items, cursor=following))(request)
+
+        return Rig(step)
+
+    for items, found in ([], []), (numbered(0, 1), [0, 1]):
+        rig = endless(*items)
+        came, error = await read_until_error(rig)
+        assert (came, type(error), error.outcome) == (found, InvalidResponseError, Outcome.NOT_APPLIED)
+        assert "pages in a row brought nothing new" in str(error)
+        assert len(rig.requests) == MAX_PAGES_WITHOUT_NEWS + len(found[:1])
+    heard: list[InvalidRecord] = []
+    _, error = await read_until_error(endless(BAD), on_invalid=heard.append)
+    assert (type(error), len(heard)) == (InvalidResponseError, MAX_PAGES_WITHOUT_NEWS + 1)
 
 
 async def test_a_page_that_is_retried_loses_nothing() -> None:

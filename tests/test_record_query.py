@@ -91,6 +91,7 @@ async def test_every_filter(ask: Callable[..., Any]) -> None:
         review_status=ReviewStatus.READY_FOR_EXPORT,
         source_type="BILL",
         updated_after=moment,
+        updated_before="2025-11-02T00:00:00Z",
         single_entry=True,
         size=7,
         cursor="a+b/c==",
@@ -101,6 +102,7 @@ async def test_every_filter(ask: Callable[..., Any]) -> None:
         *("cursor=a%2Bb%2Fc%3D%3D", "ids=%C3%A9+%2B", "ids=a%26b%3Dc", "ids=accr_1", "limit=7"),
         *("review_status=READY_FOR_EXPORT", "single_entry=true", "source_type=BILL"),
         "updated_at%5Bgt%5D=2025-11-01T00%3A30%3A00.000005%2B00%3A00",
+        "updated_at%5Blt%5D=2025-11-02T00%3A00%3A00%2B00%3A00",
     ]
 
 
@@ -281,8 +283,8 @@ MOMENTS = [
 @every_way
 @pytest.mark.parametrize(("value", "text"), MOMENTS)
 async def test_moments_go_out_in_utc(ask: Callable[..., Any], value: object, text: str) -> None:
-    [request] = await sent(ask, updated_after=value)
-    assert request.url.params["updated_at[gt]"] == text
+    [request] = await sent(ask, updated_after=value, updated_before=value)
+    assert request.url.params["updated_at[gt]"] == request.url.params["updated_at[lt]"] == text
     assert b"+" not in request.url.query  # which a server reads as a space
 
 
@@ -301,6 +303,7 @@ NO_MOMENTS = [
 @pytest.mark.parametrize("value", NO_MOMENTS, ids=lambda value: ascii(value)[:50])
 async def test_what_is_no_moment(ask: Callable[..., Any], value: object) -> None:
     assert (await refusal(ask, updated_after=value)).startswith("updated_after ")
+    assert (await refusal(ask, updated_before=value)).startswith("updated_before ")
 
 
 @given(st.datetimes(timezones=st.timezones() | st.just(UTC)))

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         User,
         Vendor,
     )
-    from .records import Records
+    from .records import Records, RecordStream
     from .webhooks import RecordsReadyForExport, UnknownEvent, verify_webhook
 
 __all__ = [
@@ -110,6 +110,7 @@ __all__ = [
     "ReauthorizationRequiredError",
     "Receipt",
     "RecordPage",
+    "RecordStream",
     "RecordType",
     "Records",
     "RecordsNotReadyError",
@@ -141,6 +142,7 @@ __all__ = [
 _HOMES = {
     "PRODUCTION": "client",
     "STAGING": "client",
+    "RecordStream": "records",
     "Records": "records",
     "Vendor": "models",
     "User": "models",

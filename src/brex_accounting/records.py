@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
@@ -10,15 +10,18 @@ from brex_accounting_api.api.accounting_records import get_accounting_record
 
 from ._arguments import check_flag, check_id, check_text
 from ._engine.classify import Operation
-from ._records.paging import QUERY, RecordPaginator
+from ._records.paging import QUERY
 from ._records.parsing import read_record
-from ._records.query import MAX_IDS, RecordQuery, check_ids, check_limit
+from ._records.query import DEFAULT_LIMIT, MAX_IDS, RecordQuery, check_ids, check_limit
 from ._records.reporting import REPORT, check_results, report_all, report_request
+from ._records.stream import RecordStream, stream_pages, stream_ready, stream_records
 from .errors import ConfigurationError
 from .models import AccountingRecord, ExportResult, InvalidRecord, RecordPage, ReportOutcome
 
 if TYPE_CHECKING:
     from ._engine.call import Engine
+
+__all__ = ["RecordStream", "Records"]
 
 GET = Operation("getAccountingRecord", read_record, safe=True)
 
@@ -26,17 +29,19 @@ GET = Operation("getAccountingRecord", read_record, safe=True)
 class Records:
     """The accounting records of the account that the token belongs to.
 
-        async for record in brex.records.iterate(review_status="READY_FOR_EXPORT"):
+        async for record in brex.records.ready_for_export():
             ...
         outcomes = await brex.records.report_all(results)
 
     The filters of `query`, `pages` and `iterate`:
 
     - `ids`: only these records. Named twice, a record still comes once. They come in the API's order, not that of
-      `ids`. Without any id there is no record, and nothing is sent.
-    - `review_status`: such as READY_FOR_EXPORT. It works for cards and reimbursements only.
+      `ids`. An empty list finds nothing, and nothing is sent.
+    - `review_status`: such as READY_FOR_EXPORT. It finds cards and reimbursements only, never bills.
     - `source_type`: CARD, REIMBURSEMENT or BILL. Bills are polled by this and `updated_after`.
-    - `updated_after`: only what changed later than this: an aware datetime, or ISO 8601 text with an offset.
+    - `updated_after`, `updated_before`: only records whose `updated_at` is later or earlier than this: an aware
+      datetime, or ISO 8601 text with an offset. Without `updated_after` the API may leave out, in silence, records that
+      have not changed for a while: pass one, however early, if you want all of them.
     - `single_entry`: whether to leave out the balancing lines.
 
     Every method raises ConfigurationError for arguments that cannot be right, before anything is sent, and can raise
@@ -49,6 +54,31 @@ class Records:
     def __reduce__(self) -> NoReturn:
         message = "a client's records belong to it: pickle or copy neither"
         raise TypeError(message)
+
+    def ready_for_export(
+        self,
+        *,
+        updated_after: datetime | str | None = None,
+        page_size: int = DEFAULT_LIMIT,
+        on_invalid: Callable[[InvalidRecord], None] | None = None,
+    ) -> RecordStream[AccountingRecord]:
+        """Read all records that are READY_FOR_EXPORT: cards, reimbursements and bills, each once.
+
+        It takes two queries, since the filter by review status finds no bills: cards and reimbursements by their review
+        status, then all bills, of which only those that are READY_FOR_EXPORT are passed on. Both send a lower bound for
+        `updated_at`, however early, since the API may leave out older records without one.
+
+        Args:
+            updated_after: Only what changed later than this: an aware datetime, or ISO 8601 text with an offset. None:
+                everything. A poll passes the largest `updated_at` that it has seen, less an overlap of a few minutes.
+            page_size: How many records to ask for at a time, 1 to 1,000.
+            on_invalid: See `pages`.
+
+        Raises:
+            InvalidResponseError: See `pages`.
+        """
+        query = RecordQuery.of(check_limit(page_size, "page_size"), updated_after=updated_after)
+        return stream_ready(self._engine, query, on_invalid)
 
     async def get(self, record_id: str, *, single_entry: bool | None = None) -> AccountingRecord:
         """Read one record, with fresh `download_uris` for its receipts: they work for 15 minutes.
@@ -73,8 +103,9 @@ class Records:
         review_status: str | None = None,
         source_type: str | None = None,
         updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
         single_entry: bool | None = None,
-        limit: int = 100,
+        limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> RecordPage:
         """Read one page of records, with one request. `iterate` and `pages` read all of them.
@@ -84,6 +115,7 @@ class Records:
             review_status: See the class.
             source_type: See the class.
             updated_after: See the class.
+            updated_before: See the class.
             single_entry: See the class.
             limit: How many records a page may have, 1 to 1,000.
             cursor: The `next_cursor` of the page before.
@@ -91,8 +123,14 @@ class Records:
         Raises:
             InvalidResponseError: A record on the page cannot be understood: `record_id` names it, the text says where.
         """
-        limit = check_limit(limit, "limit")
-        query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
+        query = RecordQuery.of(
+            check_limit(limit, "limit"),
+            review_status=review_status,
+            source_type=source_type,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            single_entry=single_entry,
+        )
         checked = None if ids is None else check_ids(ids)
         if cursor is not None:
             check_text(cursor, "cursor")
@@ -111,16 +149,16 @@ class Records:
         review_status: str | None = None,
         source_type: str | None = None,
         updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
         single_entry: bool | None = None,
-        page_size: int = 100,
+        page_size: int = DEFAULT_LIMIT,
         cursor: str | None = None,
         on_invalid: Callable[[InvalidRecord], None] | None = None,
-    ) -> AsyncGenerator[RecordPage, None]:
+    ) -> RecordStream[RecordPage]:
         """Read all records, page by page, and fetch the next page while you work on this one.
 
         To go on later, keep the `next_cursor` of the last page that is done, and pass it as `cursor`. A record that the
-        list repeats, since it shifted meanwhile, comes once (by id and version). Leave the loop whenever you like;
-        where the generator outlives the loop, `aclose` it.
+        list repeats because it shifted meanwhile comes once (by id and version). Leave the loop whenever you like.
 
         Args:
             ids: See the class. As many as you like: they are split over requests of at most 500, and of URLs that are
@@ -128,19 +166,26 @@ class Records:
             review_status: See the class.
             source_type: See the class.
             updated_after: See the class.
+            updated_before: See the class.
             single_entry: See the class.
             page_size: How many records to ask for at a time, 1 to 1,000.
             cursor: Where to go on.
             on_invalid: Called, not awaited, with each record that cannot be understood, before its page is passed on
-                without it. What it raises ends the loop.
+                without it. What it raises, the step raises.
 
         Raises:
             InvalidResponseError: A record cannot be understood, and there is no `on_invalid`: `record_id` names it, the
-                text says where. Or the API leads in a circle, or to no next page.
+                text says where. Or the pages lead in a circle, or on without bringing anything, or to no next page.
         """
-        limit = check_limit(page_size, "page_size")
-        query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
-        return _pages(RecordPaginator(self._engine, query, ids, cursor, on_invalid))
+        query = RecordQuery.of(
+            check_limit(page_size, "page_size"),
+            review_status=review_status,
+            source_type=source_type,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            single_entry=single_entry,
+        )
+        return stream_pages(self._engine, query, ids, cursor, on_invalid)
 
     def iterate(
         self,
@@ -149,15 +194,22 @@ class Records:
         review_status: str | None = None,
         source_type: str | None = None,
         updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
         single_entry: bool | None = None,
-        page_size: int = 100,
+        page_size: int = DEFAULT_LIMIT,
         cursor: str | None = None,
         on_invalid: Callable[[InvalidRecord], None] | None = None,
-    ) -> AsyncGenerator[AccountingRecord, None]:
+    ) -> RecordStream[AccountingRecord]:
         """Read all records, one by one: as `pages`, whose arguments and errors it has."""
-        limit = check_limit(page_size, "page_size")
-        query = RecordQuery.of(limit, review_status, source_type, updated_after, single_entry)
-        return _records(RecordPaginator(self._engine, query, ids, cursor, on_invalid))
+        query = RecordQuery.of(
+            check_limit(page_size, "page_size"),
+            review_status=review_status,
+            source_type=source_type,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            single_entry=single_entry,
+        )
+        return stream_records(self._engine, query, ids, cursor, on_invalid)
 
     async def report(self, results: Sequence[ExportResult], *, idempotency_key: str | None = None) -> tuple[str, ...]:
         """Report what became of records, with one request: the API takes all of the results, or none.
@@ -183,13 +235,13 @@ class Records:
         return await self._engine.call(REPORT, report_request(checked), idempotency_key=idempotency_key)
 
     async def report_all(self, results: Iterable[ExportResult]) -> list[ReportOutcome]:
-        """Report what became of any number of records, and tell for each what became of its report.
+        """Report what became of any number of records, and return for each what became of its report.
 
         They go out in batches of 100, a few at a time. What the API refuses by name is taken out, and the rest is sent
         again. After an attempt in doubt the records are queried before anything is sent again, so that nothing is
         reported twice. Nothing is raised for what the API or the network do: look at each outcome's `status`.
 
-        Cancelling it tells nothing about what was reported: repeat it with the same results. Successes that had been
+        Cancelling it says nothing about what was reported: repeat it with the same results. Successes that had been
         taken then come out as ``already_exported``, failures as ``not_ready``.
 
         Args:
@@ -202,20 +254,3 @@ class Records:
             ConfigurationError: Two results are for one record. Nothing was sent.
         """
         return await report_all(self._engine, check_results(results))
-
-
-async def _pages(walk: RecordPaginator) -> AsyncGenerator[RecordPage, None]:
-    try:
-        while (page := await walk.next()) is not None:
-            yield page
-    finally:
-        await walk.close()
-
-
-async def _records(walk: RecordPaginator) -> AsyncGenerator[AccountingRecord, None]:
-    try:
-        while (page := await walk.next()) is not None:
-            for record in page.items:
-                yield record
-    finally:
-        await walk.close()

@@ -7,7 +7,8 @@ A line with an ignore is a mistake that both must find: an ignore that is not ne
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, assert_type
@@ -28,6 +29,7 @@ from brex_accounting import (
     Receipt,
     RecordPage,
     Records,
+    RecordStream,
     RecordType,
     ReportOutcome,
     ReviewStatus,
@@ -50,13 +52,20 @@ async def reads(brex: BrexAccounting, moment: datetime) -> None:
     assert_type(page.total_count, int | None)
     await brex.records.query(ids=("a", "b"), review_status=ReviewStatus.REVIEW, limit=1000, cursor=page.next_cursor)
     await brex.records.query(ids=["a"], source_type="BILL", updated_after=moment, single_entry=False)
-    assert_type(brex.records.pages(), AsyncGenerator[RecordPage, None])
-    assert_type(brex.records.iterate(), AsyncGenerator[AccountingRecord, None])
+    assert_type(brex.records.pages(), RecordStream[RecordPage])
+    assert_type(brex.records.iterate(), RecordStream[AccountingRecord])
+    async with brex.records.ready_for_export(updated_after=moment, page_size=50, on_invalid=tell) as ready:
+        assert_type(ready, RecordStream[AccountingRecord])
+        assert_type(await asyncio.wait_for(anext(ready), 1), AccountingRecord)
+        assert_type([each async for each in ready], list[AccountingRecord])
+    ordinary: AsyncIterator[AccountingRecord] = brex.records.ready_for_export(updated_after="2025-11-01T00:00:00Z")
+    assert_type(await anext(ordinary), AccountingRecord)
     async for one in brex.records.iterate(
         ids=(f"accr_{n}" for n in range(3)),
         review_status="READY_FOR_EXPORT",
         source_type=SourceType.CARD,
         updated_after="2025-11-01T00:00:00Z",
+        updated_before=moment,
         single_entry=None,
         page_size=500,
         cursor=None,

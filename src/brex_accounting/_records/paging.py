@@ -1,22 +1,23 @@
-"""Goes from page to page, fetching the next one while the caller works on this one."""
+"""Goes from page to page, and fetches the next one while the caller works on this one."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-import attrs
-
-from brex_accounting._arguments import check_text
 from brex_accounting._engine.classify import Operation
-from brex_accounting.errors import ConfigurationError, InvalidResponseError
-from brex_accounting.models import InvalidRecord, RecordPage
+from brex_accounting.errors import InvalidResponseError
+from brex_accounting.models import AccountingRecord, InvalidRecord, RecordPage, ReviewStatus
 
 from .parsing import ReadPage, read_lenient_page, read_page
-from .query import RecordQuery, check_ids, split
+from .query import RecordQuery
+
+if TYPE_CHECKING:
+    from brex_accounting._engine.call import Engine
 
 
 class Page(Protocol):
@@ -26,6 +27,10 @@ class Page(Protocol):
     def next_cursor(self) -> str | None: ...
     @property
     def has_next_page(self) -> bool: ...
+    @property
+    def has_news(self) -> bool:
+        """Whether it holds anything that the pages before it did not."""
+        ...
 
 
 P = TypeVar("P", bound=Page)
@@ -33,10 +38,12 @@ P = TypeVar("P", bound=Page)
 Place = tuple[int, str | None]
 """A request of several, and the cursor within it."""
 
+MAX_PAGES_WITHOUT_NEWS = 1000
+"""In a row. A server that filters after it has cut its pages sends many empty ones, but not without end."""
 
 HEAD_START = 8
-"""Turns of the event loop that a fetch gets before the caller goes to work. Its request is out after 4, and so is on
-its way even where the caller computes without ever waiting."""
+"""Turns of the event loop that a fetch gets before the caller goes to work. Its request is out after 5, and so is on
+its way even if the caller computes without ever waiting."""
 
 
 class Seen:
@@ -46,7 +53,7 @@ class Seen:
         self._digests = set[bytes]()
 
     def add(self, *words: object) -> bool:
-        """Tell whether this is new."""
+        """Return whether this is new."""
         # 15 bytes: too many to meet by chance, and the most that Python keeps in 48.
         digest = blake2b("\0".join(map(str, words)).encode("utf-8", "surrogatepass"), digest_size=15).digest()
         new = digest not in self._digests
@@ -57,7 +64,8 @@ class Seen:
 class Prefetcher(Generic[P]):
     """The pages of some requests of an operation, one after the other. One page is fetched ahead, never more.
 
-    `close` it when no more is wanted: it leaves no task behind.
+    Each page is fetched in a task of its own, so that cancelling `wait` or `next` loses nothing. `close` ends
+    that task.
     """
 
     def __init__(
@@ -71,54 +79,108 @@ class Prefetcher(Generic[P]):
         self._requests = requests
         self._fetch = fetch
         self._seen = Seen()
-        self._next: Place | InvalidResponseError | None = self._place(0, cursor) if requests else None
+        self._without_news = 0
+        self._next = self._place(0, cursor) if requests else None
+        """Where the page is that comes next, also while it is fetched."""
+        self._dead_end = ""
+        """Why there is no way to the next page."""
         self._ahead: asyncio.Task[P] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to take."""
+        return self._next is None and not self._dead_end
+
+    async def wait(self) -> None:
+        """Wait until `take` has something to return or to raise. Cancelling this does not cancel the fetch."""
+        self._begin()
+        if self._ahead is not None and not self._ahead.done():  # asyncio.wait waits a turn for what is done, too
+            await asyncio.wait([self._ahead])
+
+    def take(self) -> P | None:
+        """Take the page that was fetched, and begin to fetch the one after it; None if it has not arrived.
+
+        Raises what fetching the page raised; then `wait` tries again.
+        """
+        if self._dead_end:
+            raise self._astray()
+        ahead, place = self._ahead, self._next
+        if ahead is None or place is None or not ahead.done():
+            return None
+        self._ahead = None
+        try:
+            page = ahead.result()
+        finally:
+            del ahead  # or its exception refers to this frame, and this frame to it
+        self._next = self._after(place[0], page)
+        self._begin()
+        return page
 
     async def next(self) -> P | None:
         """Return the next page, or None after the last one. Raises what fetching it raised."""
-        if isinstance(self._next, InvalidResponseError):
-            raise self._next
-        if self._next is None:
-            return None
-        request, cursor = self._next
-        page = await (self._fetch(request, cursor) if self._ahead is None else self._ahead)
-        self._ahead = None
-        self._next = self._after(request, page)
-        if isinstance(self._next, tuple):
-            self._ahead = asyncio.create_task(self._fetch(*self._next))
-            self._ahead.add_done_callback(_see)  # or asyncio complains where nobody asks for it any more
+        while not self.ended:
+            await self.wait()
+            if (page := self.take()) is not None:
+                return page
+        return None
+
+    async def head_start(self) -> None:
+        """Let the request for the page ahead go out."""
+        if self._ahead is not None:
             for _ in range(HEAD_START):
                 await asyncio.sleep(0)
-        return page
 
     async def close(self) -> None:
-        ahead, self._ahead, self._next = self._ahead, None, None
-        if ahead is not None:
-            ahead.cancel()
+        """Fetch no more, and wait until what was under way has ended."""
+        ahead = self._ahead
+        self.abandon()
+        if ahead is not None and ahead.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([ahead])
 
-    @property
-    def ends(self) -> bool:
-        """Whether the page that `next` returned last was the last one."""
-        return self._next is None
+    def abandon(self) -> None:
+        """Fetch no more. May be called in any thread, and after the event loop has ended."""
+        self._next, self._dead_end = None, ""
+        self._cancel()
 
-    def _after(self, request: int, page: P) -> Place | InvalidResponseError | None:
+    def _begin(self) -> None:
+        """Fetch the next page, unless that is under way."""
+        ahead = self._ahead
+        if ahead is not None and not ahead.done() and ahead.get_loop() is not asyncio.get_running_loop():
+            self._cancel()  # that loop has ended, or does not run
+        elif ahead is not None and ahead.cancelled():
+            self._ahead = None  # by the end of an event loop
+        if self._ahead is None and self._next is not None:
+            self._ahead = asyncio.create_task(self._fetch(*self._next))
+            self._ahead.add_done_callback(_see)
+
+    def _cancel(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and not ahead.done():
+            with suppress(RuntimeError):  # the loop is closed
+                ahead.get_loop().call_soon_threadsafe(ahead.cancel)
+
+    def _after(self, request: int, page: P) -> Place | None:
+        self._without_news = 0 if page.has_news else self._without_news + 1
         if not page.has_next_page:
             return self._place(request + 1, None) if request + 1 < self._requests else None
         if not page.next_cursor:
-            return self._astray("says that there is more, and gives no cursor to it")
-        if not self._seen.add(request, page.next_cursor):
-            return self._astray("gives a cursor that led here already")
-        return request, page.next_cursor
+            self._dead_end = "the answer says that there is more, and gives no cursor to it"
+        elif not self._seen.add(request, page.next_cursor):
+            self._dead_end = "the answer gives a cursor that led here already"
+        elif self._without_news >= MAX_PAGES_WITHOUT_NEWS:
+            self._dead_end = f"{self._without_news:,} pages in a row brought nothing new, and each gives another cursor"
+        else:
+            return request, page.next_cursor
+        return None
 
     def _place(self, request: int, cursor: str | None) -> Place:
         if cursor is not None:
             self._seen.add(request, cursor)
         return request, cursor
 
-    def _astray(self, what: str) -> InvalidResponseError:
+    def _astray(self) -> InvalidResponseError:
         return InvalidResponseError(
-            f"{self._operation}: the answer {what}: what follows cannot be read. Begin again, or ask Brex's support.",
+            f"{self._operation}: {self._dead_end}: what follows cannot be read. Begin again, or ask Brex's support.",
             operation=self._operation,
             attempts=1,
             status=200,
@@ -126,73 +188,73 @@ class Prefetcher(Generic[P]):
 
 
 def _see(ahead: asyncio.Task[Any]) -> None:
+    """Mark its exception as seen, or asyncio complains if nobody asks for the page any more."""
     if not ahead.cancelled():
         ahead.exception()
 
 
-if TYPE_CHECKING:
-    from brex_accounting._engine.call import Engine
-
-
 QUERY = Operation("queryAccountingRecords", read_page, safe=True)
-
-
 LENIENT_QUERY = Operation("queryAccountingRecords", read_lenient_page, safe=True)
+
+Part = tuple[RecordQuery, list[str] | None]
+"""One request of several: the filters, and the ids if it asks for these only."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page of records, without those that came before."""
+
+    page: RecordPage
+    invalid: list[InvalidRecord]
+    next_cursor: str | None
+    has_next_page: bool
+    """Within its request."""
+    has_news: bool
 
 
 class RecordPaginator:
-    """Goes through the pages of a query, which is several requests where the ids are too many for one.
+    """Fetches the pages of one or several requests for records, and leaves out records that came before.
 
-    `close` it when no more is wanted.
+    Within one `pages` or `iterate` each (id, version) comes once. With `only_ready` only records that are
+    READY_FOR_EXPORT come, each once whatever its version.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        query: RecordQuery,
-        ids: object,
-        cursor: object,
-        on_invalid: Callable[[InvalidRecord], None] | None,
-    ) -> None:
-        """Check what a caller passed. Raises ConfigurationError."""
+    def __init__(self, engine: Engine, parts: Sequence[Part], *, lenient: bool, only_ready: bool = False) -> None:
         self._engine = engine
-        self._query = query
-        self._parts = [None] if ids is None else list(split(check_ids(ids)))
-        start = None if cursor is None else check_text(cursor, "cursor")
-        if start is not None and len(self._parts) > 1:
-            raise ConfigurationError(
-                "cursor leads on within one request, and these ids take several: leave cursor out."
-            )
-        if on_invalid is not None and (not callable(on_invalid) or _is_async(on_invalid)):
-            raise ConfigurationError("on_invalid must be an ordinary function, for it is not awaited.")
-        self._on_invalid = on_invalid
-        self._operation = QUERY if on_invalid is None else LENIENT_QUERY
+        self._parts = parts
+        self._operation = LENIENT_QUERY if lenient else QUERY
+        self._only_ready = only_ready
         self._seen = Seen()
-        self._pages = Prefetcher(self._operation.name, len(self._parts), start, self._fetch)
 
-    async def next(self) -> RecordPage | None:
-        """Return the next page, without what came before and what cannot be understood; None after the last."""
-        read = await self._pages.next()
-        if read is None:
-            return None
-        if self._on_invalid is not None:
-            for record in read.invalid:
-                self._on_invalid(record)
-        items = [record for record in read.page.items if self._seen.add(record.id, record.version)]
-        if len(self._parts) == 1:
-            return attrs.evolve(read.page, items=items)
-        return RecordPage(items=items, next_cursor=None, has_next_page=not self._pages.ends)
+    def pages(self, cursor: str | None = None) -> Prefetcher[FoundPage]:
+        return Prefetcher(self._operation.name, len(self._parts), cursor, self._fetch)
 
-    async def close(self) -> None:
-        await self._pages.close()
+    async def _fetch(self, part: int, cursor: str | None) -> FoundPage:
+        query, ids = self._parts[part]
+        read = await self._engine.call(self._operation, query.request(ids, cursor))
+        new = [record for record in read.page.items if self._is_new(record)]
+        return FoundPage(
+            self._page(part, read, [record for record in new if _is_ready(record)] if self._only_ready else new),
+            read.invalid,
+            read.next_cursor,
+            read.has_next_page,
+            has_news=any([bool(new), *(self._seen.add(each.raw) for each in read.invalid)]),
+        )
 
-    async def _fetch(self, part: int, cursor: str | None) -> ReadPage:
-        return await self._engine.call(self._operation, self._query.request(self._parts[part], cursor))
+    def _is_new(self, record: AccountingRecord) -> bool:
+        return self._seen.add(record.id, _is_ready(record) if self._only_ready else record.version)
+
+    def _page(self, part: int, read: ReadPage, items: list[AccountingRecord]) -> RecordPage:
+        if len(self._parts) > 1:  # a cursor and a count are of one request, and say nothing of the others
+            more = read.has_next_page or part + 1 < len(self._parts)
+            return RecordPage(items=items, next_cursor=None, has_next_page=more)
+        return RecordPage(
+            items=items,
+            next_cursor=read.next_cursor,
+            has_next_page=read.has_next_page,
+            total_count=read.page.total_count,
+        )
 
 
-def _is_async(function: Callable[..., object]) -> bool:
-    return any(
-        kind(each)
-        for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - the method of an object that is called
-    )
+def _is_ready(record: AccountingRecord) -> bool:
+    return record.review_status == ReviewStatus.READY_FOR_EXPORT

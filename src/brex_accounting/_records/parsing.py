@@ -77,6 +77,10 @@ class StatusPage(msgspec.Struct):
     has_next_page: bool
     next_cursor: str | None = None
 
+    @property
+    def has_news(self) -> bool:
+        return bool(self.items)
+
 
 def read_record(body: bytes) -> AccountingRecord:
     """Read an answer that is a record."""

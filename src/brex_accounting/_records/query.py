@@ -1,10 +1,10 @@
-"""What is asked of queryAccountingRecords: checked arguments, and the requests that they come to. No I/O."""
+"""The filters of queryAccountingRecords, checked, and the requests that they make. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -12,29 +12,36 @@ from brex_accounting._arguments import check_count, check_datetime, check_flag, 
 from brex_accounting.errors import ConfigurationError
 from brex_accounting_api.api.accounting_records import query_accounting_records
 
-MAX_IDS = 500
+DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
+MAX_IDS = 500
 MAX_ID_CHARACTERS = 4500
-"""Of a URL, for ids. With the address, the other parameters and a cursor it stays under 6,000."""
+"""What ids may take of a URL. With the address, the other parameters and a cursor it stays under 6,000."""
+BEFORE_ALL_RECORDS = datetime(2000, 1, 1, tzinfo=UTC)
+"""Without a lower bound for `updated_at` the API leaves out what has not changed for a while, so all of them are asked
+for with this one. Not 1970-01-01: a server may take a zero for no bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordQuery:
     """The filters of a query, as they go out."""
 
-    limit: int
+    limit: int = DEFAULT_LIMIT
     review_status: str | None = None
     source_type: str | None = None
     updated_after: datetime | None = None
+    updated_before: datetime | None = None
     single_entry: bool | None = None
 
     @classmethod
     def of(
         cls,
         limit: int,
+        *,
         review_status: object = None,
         source_type: object = None,
         updated_after: object = None,
+        updated_before: object = None,
         single_entry: object = None,
     ) -> RecordQuery:
         """Check the filters that a caller passed. Raises ConfigurationError."""
@@ -43,6 +50,7 @@ class RecordQuery:
             review_status=None if review_status is None else check_text(review_status, "review_status"),
             source_type=None if source_type is None else check_text(source_type, "source_type"),
             updated_after=None if updated_after is None else check_datetime(updated_after, "updated_after"),
+            updated_before=None if updated_before is None else check_datetime(updated_before, "updated_before"),
             single_entry=None if single_entry is None else check_flag(single_entry, "single_entry"),
         )
 
@@ -60,6 +68,7 @@ class RecordQuery:
             "single_entry": self.single_entry,
             "source_type": self.source_type,
             "updated_at[gt]": None if self.updated_after is None else self.updated_after.isoformat(),
+            "updated_at[lt]": None if self.updated_before is None else self.updated_before.isoformat(),
         }
         sent = {name: value for name, value in params.items() if value is not None}
         return query_accounting_records.get_kwargs() | {"params": sent}
@@ -70,7 +79,7 @@ def check_limit(limit: object, name: str) -> int:
 
 
 def check_ids(ids: object) -> list[str]:
-    """Check record ids and leave out those that were named before."""
+    """Check record ids, and leave out repeated ones."""
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
         raise ConfigurationError("ids must be several ids, such as a list of strings.")
     checked = list(dict.fromkeys(check_text(each, "An id of ids") for each in ids))
