@@ -24,7 +24,8 @@ def from_log(text: str) -> str:
     """Take a crash's last line, or else the first lines that are not the same every time."""
     lines = [ADDRESS.sub("…", line.strip()) for line in text.splitlines()]
     if any(line.startswith("Traceback") for line in lines):
-        return next(line for line in reversed(lines) if line)
+        last = next(line for line in reversed(lines) if line)
+        return last.removeprefix("jinja2.exceptions.TemplateNotFound: ")  # a template refuses by including its reason
     return " ".join([line for line in lines if not NOISE.match(line)][:2])
 
 

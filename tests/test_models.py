@@ -9,6 +9,7 @@ import json
 import pickle
 import sys
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 
 from brex_accounting import (
     AccountingRecord,
+    Attempt,
     BrexAccounting,
     ConfigurationError,
     ExportFailed,
@@ -34,8 +36,10 @@ from brex_accounting import (
     InvalidResponseError,
     Money,
     Outcome,
+    RateLimit,
     RecordPage,
     ReportOutcome,
+    RetryPolicy,
 )
 from brex_accounting._records.parsing import read_record
 from brex_accounting_api.types import Model, encode
@@ -505,6 +509,35 @@ def test_what_a_result_says_is_text(value: Any) -> None:
             make()
     with pytest.raises(ConfigurationError, match=r"^error_message "):
         ExportFailed("accr_1", cast("str", None))
+
+
+def test_checks_do_not_depend_on_the_validators_of_attrs() -> None:
+    attrs.validators.set_disabled(True)
+    try:
+        wrong: list[Callable[[], object]] = [
+            lambda: ExportSucceeded(""),
+            lambda: ExportFailed("accr_1", cast("str", None)),
+            lambda: RetryPolicy(max_attempts=0),
+            lambda: RetryPolicy(deadline=float("nan")),
+            lambda: RetryPolicy(max_backoff=-1),
+            lambda: RateLimit(0, per=1),
+            lambda: RateLimit(1, per=float("inf")),
+            lambda: attrs.evolve(RetryPolicy(), max_attempts=0),
+        ]
+        for make in wrong:
+            with pytest.raises(ConfigurationError):
+                make()
+        with pytest.raises(ValueError, match="not a number"):
+            Money(amount=Decimal("NaN"), currency="USD")
+    finally:
+        attrs.validators.set_disabled(False)
+
+
+def test_what_people_make_and_receive_is_of_attrs() -> None:
+    kinds = [RetryPolicy, RateLimit, Attempt, Integration, RecordPage, InvalidRecord, ExportSucceeded, ExportFailed]
+    for kind in [*kinds, ReportOutcome, AccountingRecord, Money]:
+        assert attrs.has(kind)
+        assert not hasattr(kind.__new__(kind), "__dict__")
 
 
 def test_results_and_outcomes_are_values() -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+import email
+import email.message
 import importlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import parse_qs
 from uuid import UUID
 
+import attrs
 import httpx
 import pytest
 import yaml
@@ -89,6 +95,14 @@ def test_two_runs_at_once_agree(project: Project, regenerated: Path, tmp_path: P
 
 def answers(answer: Node, **operation: object) -> Node:
     return {"tags": ["Odd"], "responses": {"200": {"description": "fine", **answer}}, **operation}
+
+
+def sends(body: Node) -> Node:
+    return answers(content(TEXT), operationId="sendIt", requestBody=body)
+
+
+KINDS = ("multipart/form-data", "application/json")
+TWO_WAYS: Node = {"content": {kind: {"schema": reference("Amount")} for kind in KINDS}}
 
 
 def described(change: Callable[[Node], object]) -> str:
@@ -211,6 +225,23 @@ ODD_SCHEMAS: Node = {
     ),
     "Prices": {"type": "object", "additionalProperties": NUMBER},
 }
+PARTS, FORM = "multipart/form-data", "application/x-www-form-urlencoded"
+UPLOAD: Node = model(
+    {
+        "receipt": TEXT | {"format": "binary"},
+        "pages": array(TEXT | {"format": "binary"}),
+        "note": TEXT,
+        "amount": NUMBER,
+        "paid": {"type": "boolean"},
+        "when": TIME,
+        "level": reference("Level"),
+        "leaf": reference("Leaf"),
+        "left_out": TEXT,
+        "foo-bar": TEXT,
+    },
+    "receipt",
+    "note",
+)
 ODD_PATHS: Node = {
     "/pet": {"get": answers(content(one_of(reference("Cat"), reference("Dog"))), operationId="getPet")},
     "/trees": {"get": answers(content(array(reference("Tree"))), operationId="getTrees")},
@@ -220,6 +251,19 @@ ODD_PATHS: Node = {
     "/text": {"get": answers(content(TEXT, "text/csv"), operationId="getText")},
     "/file": {"get": answers(content(TEXT | {"format": "binary"}, "application/octet-stream"), operationId="getFile")},
     "/without/a/name": {"get": answers(content(reference("Leaf")))},
+    "/upload": {"post": answers(content(reference("Leaf")), operationId="upload", requestBody=content(UPLOAD, PARTS))},
+    "/either": {
+        "post": answers(
+            content(reference("Leaf")),
+            operationId="either",
+            requestBody={"content": content(UPLOAD, PARTS)["content"] | content(reference("Tree"))["content"]},
+        )
+    },
+    "/form": {
+        "post": answers(
+            content(reference("Leaf")), operationId="sendForm", requestBody=content(reference("Names"), FORM)
+        )
+    },
 }
 
 
@@ -320,6 +364,97 @@ def test_answers_need_not_be_models(odd: str) -> None:
     assert call(odd, "get_text", 5) == "5"
     assert call(odd, "get_file", 5).payload.read() == b"5"
     assert call(odd, "get_without_a_name", {"tree": {"value": 1}}).tree.value == 1
+
+
+def request(package: str, operation: str, body: object) -> httpx.Request:
+    """The request that goes out with a body."""
+    requests: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        request.read()
+        requests.append(request)
+        return httpx.Response(200, json={})
+
+    client = importlib.import_module(package).Client(
+        "https://api.example", httpx_args={"transport": httpx.MockTransport(handle)}
+    )
+    importlib.import_module(f"{package}.api.odd.{operation}").sync(client=client, body=body)
+    [sent] = requests
+    return sent
+
+
+def parts(sent: httpx.Request) -> dict[str, list[tuple[str | None, str, bytes]]]:
+    """The parts of a multipart body: of each name the files' names, types and contents."""
+    head = f"Content-Type: {sent.headers['content-type']}\r\n\r\n".encode()
+    found: dict[str, list[tuple[str | None, str, bytes]]] = {}
+    for part in email.message_from_bytes(head + sent.content).get_payload():
+        assert isinstance(part, email.message.Message)
+        name = str(part.get_param("name", header="content-disposition"))
+        found.setdefault(name, []).append(
+            (part.get_filename(), part.get_content_type(), cast("bytes", part.get_payload(decode=True)))
+        )
+    return found
+
+
+@pytest.mark.parametrize("operation", ["upload", "either"])
+def test_a_multipart_body_is_sent_in_parts(odd: str, operation: str) -> None:
+    models, types = (importlib.import_module(f"{odd}.{name}") for name in ("models", "types"))
+    kind = next(getattr(models, name) for name in models.__all__ if name.lower().startswith(operation))
+    body = kind(
+        receipt=types.File(payload=io.BytesIO(b"--+++\r\nPDF"), file_name="a.pdf", mime_type="application/pdf"),
+        pages=[types.File(payload=io.BytesIO(bytes([page])), file_name=f"{page}.png") for page in (1, 2)],
+        note="lunch, é",
+        amount=Decimal("100.50"),
+        paid=True,
+        when=datetime(2020, 1, 2, tzinfo=UTC),
+        level=models.Level.VALUE_2,
+        leaf=models.Leaf(tree=models.Tree(value=Decimal("1.10"))),
+        foo_bar="x",
+    )
+    sent = parts(request(odd, operation, body))
+    assert sent == {
+        "receipt": [("a.pdf", "application/pdf", b"--+++\r\nPDF")],
+        "pages": [("1.png", "image/png", b"\1"), ("2.png", "image/png", b"\2")],
+        "note": [(None, "text/plain", "lunch, é".encode())],
+        "amount": [(None, "text/plain", b"100.50")],
+        "paid": [(None, "text/plain", b"true")],
+        "when": [(None, "text/plain", b"2020-01-02T00:00:00Z")],
+        "level": [(None, "text/plain", b"2")],
+        "leaf": [(None, "application/json", b'{"tree":{"value":1.10}}')],
+        "foo-bar": [(None, "text/plain", b"x")],
+    }
+
+
+def test_of_two_kinds_of_body_the_given_one_is_sent(odd: str) -> None:
+    tree = importlib.import_module(f"{odd}.models").Tree(value=Decimal("1.10"))
+    sent = request(odd, "either", tree)
+    assert (sent.headers["content-type"], sent.content) == ("application/json", b'{"value":1.10}')
+
+
+def test_a_form_leaves_out_what_is_not_there(odd: str) -> None:
+    names = importlib.import_module(f"{odd}.models").Names
+    sent = request(
+        odd, "send_form", names.from_dict({"class": "x&y", "list": ["1", "2"], "int": 7, "dict": {"from": "é"}})
+    )
+    assert sent.headers["content-type"] == FORM
+    assert parse_qs(sent.content.decode(), strict_parsing=True) == {
+        "class": ["x&y"],
+        "list": ["1", "2"],
+        "int": ["7"],
+        "dict": ['{"from":"é"}'],
+    }
+
+
+def test_every_model_is_a_class_of_attrs_without_a_dict(odd: str, revision: Path) -> None:
+    for package in (odd, revision.name, PACKAGE):
+        models, base = importlib.import_module(f"{package}.models"), importlib.import_module(f"{package}.types").Model
+        kinds = [kind for kind in vars(models).values() if isinstance(kind, type) and issubclass(kind, base)]
+        assert len(kinds) > 10
+        for kind in kinds:
+            one = kind.__new__(kind)
+            assert attrs.has(kind)
+            assert not hasattr(one, "__dict__")
+            assert weakref.ref(one)() is one
 
 
 # What is refused, and that nothing is lost by it
@@ -488,15 +623,60 @@ def test_wrong_arguments_leave_the_package_as_it_was(project: Project) -> None:
     [
         ("openapi: [", "description cannot be read"),
         (property_is({"type": "string", "enum": ["A-B", "A_B"]}), "is as it was: ValueError: Duplicate key A_B"),
+        (
+            described(lambda d: d["paths"].update({"/x": {"post": sends(content(TEXT, PARTS))}})),
+            "is as it was: the operation send_it (/x) takes multipart/form-data that is not an object with properties",
+        ),
+        (
+            described(lambda d: d["paths"].update({"/x": {"post": sends(content(array(TEXT), FORM))}})),
+            "the operation send_it (/x) takes application/x-www-form-urlencoded that is not an object with properties",
+        ),
+        (
+            described(lambda d: d["paths"].update({"/x": {"post": sends(TWO_WAYS)}})),
+            "the operation send_it (/x) takes one schema in several content types",
+        ),
         (property_is({"type": "string", "enum": ["A", 1]}), "Unable to process schema Vendor: Got"),
     ],
-    ids=["unreadable", "two names that are one", "an enum of two types"],
+    ids=[
+        "unreadable",
+        "two names that are one",
+        "an enum of two types",
+        "parts of no object",
+        "a form of a list",
+        "one body in two ways",
+    ],
 )
 def test_a_description_that_fails_leaves_the_package_as_it_was(project: Project, description: str, shown: str) -> None:
     (project.generated / PACKAGE / "mark.py").touch()
     before = snapshot(project.generated)
     (project.root / "description").write_text(description, "utf-8")
     assert shown in complaint(project.run("description"))
+    assert snapshot(project.generated) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (
+            ("words: HTTPStatus(response.status_code)", "words: HTTPStatus(answer.status_code)"),
+            (
+                "the generator's stock template endpoint_module.py.jinja holds 'HTTPStatus(answer.status_code)' 0 "
+                "times, not 1: see what it says now, and change or drop that exchange in "
+                "openapi/templates/exchanges.yaml (its reason: A status is passed on"
+            ),
+        ),
+        (("    times: 3", "    times: 4"), "endpoint_module.py.jinja holds '_get_kwargs' 3 times, not 4"),
+        (("errors.py.jinja:", "faults.py.jinja:"), "the generator has no stock template faults.py.jinja any more"),
+        (("    words: (IntEnum)\n", ""), "openapi/templates/exchanges.yaml cannot be used: 'words'"),
+        (("client.py.jinja:", "client.py.jinja: ["), "exchanges.yaml cannot be read as YAML or JSON"),
+    ],
+    ids=["words", "times", "template", "no words", "no YAML"],
+)
+def test_a_stock_template_that_has_changed_is_named(project: Project, change: tuple[str, str], shown: str) -> None:
+    (project.generated / PACKAGE / "mark.py").touch()
+    before = snapshot(project.generated)
+    project.edit("openapi/templates/exchanges.yaml", *change)
+    assert shown in complaint(project.run())
     assert snapshot(project.generated) == before
 
 

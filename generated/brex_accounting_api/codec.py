@@ -260,16 +260,19 @@ def encode(value: Any) -> bytes:
 
 def to_form(body: Model) -> dict[str, Any]:
     """Return the fields of an urlencoded form, as httpx takes them for `data`; objects in it are JSON."""
-    fields: dict[str, Any] = _tree(body, "json", sparse=True)
-    return {
-        name: _encoder.encode(value).decode() if isinstance(value, dict) else value for name, value in fields.items()
-    }
+    return {name: _form_value(value) for name, value in _tree(body, "wire", sparse=True).items()}
+
+
+def _form_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_form_value(item) for item in value]
+    return _encoder.encode(value).decode() if isinstance(value, dict) else value
 
 
 def _part(value: Any) -> Any:
     if hasattr(value, "to_tuple"):  # a File
         return value.to_tuple()
-    plain = _tree(value, "json", sparse=True)
+    plain = _tree(value, "wire", sparse=True)
     if isinstance(plain, str):
         return (None, plain.encode(), "text/plain")
     return (None, _encoder.encode(plain), "application/json" if isinstance(plain, dict) else "text/plain")
