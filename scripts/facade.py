@@ -144,8 +144,8 @@ def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, s
 def collisions(facade: Facade, package: Path) -> Iterator[tuple[str, str, str]]:
     """Fields of generated models called like a member that is written by hand: of which model, which, and whose."""
     every = [
-        ("generated/ (codec.py)", node.name, _members(node))
-        for node in _classes(package / "codec.py")
+        ("generated/ (codec)", node.name, _members(node))
+        for node in _classes(package / "codec" / "model.py")
         if node.name == "Model"
     ]
     for file in sorted((package / "models").glob("*.py")):

@@ -49,7 +49,8 @@ PYTHONPATH=$PWD python -m scripts.make_templates "$work/templates"
 python -m openapi_python_client generate --path "$work/description.json" --config openapi/generator.yaml \
   --custom-template-path "$work/templates" --meta none --output-path "$work/package" --fail-on-warning > "$work/log" 2>&1 \
   || fail "the generator failed, and $output is as it was: $(complaint)"
-cp openapi/templates/*.py "$work/package/"
+mkdir "$work/package/codec"
+cp openapi/templates/codec/*.py "$work/package/codec/"
 (cd "$work/package" && ruff check --quiet --isolated --output-format concise --select F82 .) > "$work/log" 2>&1 \
   || fail "the generator wrote Python that cannot run, and $output is as it was: $(head -n 1 "$work/log")"
 (cd "$work" && python -m mypy --config-file= --strict --no-error-summary --cache-dir "$environment/mypy-cache" package) > "$work/log" 2>&1 \

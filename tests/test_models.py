@@ -231,6 +231,21 @@ def test_a_copy_has_unknown_fields_of_its_own() -> None:
     assert one.unknown_fields == {"new": 1}
 
 
+def test_what_somebody_added_further_in_is_not_lost() -> None:
+    one = new_record(amount=MONEY)
+    one.amount.additional_properties["mine"] = 1
+    assert one.unknown_fields == {}
+    assert one.amount.additional_properties == {"mine": 1, "rate": {"exact": Decimal("1.10")}}
+
+
+def test_a_record_that_somebody_changed_still_has_its_unknown_fields() -> None:
+    one = new_record(**NEW)
+    one.amount.amount = Decimal("NaN")
+    one.line_items = []
+    one.user = None
+    assert one.unknown_fields["to_dict"] == 2
+
+
 def test_a_number_that_python_does_not_take_for_an_integer_stays_text() -> None:
     """Python makes no int of more than 4,300 digits; a Decimal of any."""
     one = new_record(new=[msgspec.Raw(b"9" * 5000), "1" * 5000, msgspec.Raw(b"-" + b"8" * 5000), 7])
@@ -249,7 +264,7 @@ def test_unknown_fields_too_deep_for_this_stack_are_not_lost() -> None:
         else:
             assert "new" in one.unknown_fields
 
-    with contextlib.suppress(RecursionError):
+    with contextlib.suppress(RecursionError, ValueError):
         deeper(sys.getrecursionlimit() - 400)
     assert "new" in one.unknown_fields
 
@@ -318,6 +333,11 @@ def test_json_keeps_the_digits() -> None:
     again = read_record(written)
     assert again == one
     assert again.to_json() == written
+
+
+def test_a_mode_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match='mode must be "python" or "json", not \'JSON\''):
+        new_record().to_dict(mode=cast("Any", "JSON"))
 
 
 @pytest.mark.parametrize("amount", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity")], ids=str)

@@ -78,7 +78,7 @@ literals = st.builds(
 )
 
 
-@given(literals.filter(lambda literal: literal != "-0"))  # an integer, which has no sign
+@given(literals.filter(lambda literal: not same(Decimal(literal), Decimal("-0"))))  # an integer has no such sign
 def test_any_number_of_json_is_that_very_decimal(literal: str) -> None:
     body = write(RECORD | {"amount": {"amount": raw(literal), "currency": "USD"}, "fee": raw(literal)})
     found = read_record(body)
@@ -271,6 +271,7 @@ def test_an_enum_value_that_is_new(path: Path) -> None:
 
 # -- pages -------------------------------------------------------------------------------------------------------------
 
+DEEP = 300_000  # more than the stack of any Python holds
 CUT_EMOJI = rb'{"id": "accr_1", "memo": "\ud83d"}'
 BROKEN: dict[str, tuple[bytes, str | None]] = {
     "null": (b"null", None),
@@ -292,8 +293,8 @@ BROKEN: dict[str, tuple[bytes, str | None]] = {
     "an escape that is none": (write(RECORD).replace(b"lunch", rb"\q"), None),
     "a control character": (write(RECORD).replace(b"lunch", b"\x01"), None),
     "a long version": (write(RECORD | {"version": raw("9" * 5000)}), "accr_1"),
-    "deep": (write(RECORD | {"new": raw("[" * 100_000 + "]" * 100_000)}), None),
-    "deep objects": (write(RECORD | {"new": raw('{"a":' * 5_000 + "1" + "}" * 5_000)}), None),
+    "deep": (write(RECORD | {"new": raw("[" * DEEP + "]" * DEEP)}), None),
+    "deep objects": (write(RECORD | {"new": raw('{"a":' * DEEP + "1" + "}" * DEEP)}), None),
 }
 
 

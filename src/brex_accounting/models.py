@@ -66,7 +66,7 @@ class _Value:
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: Any) -> dict[str, Any]:
         """Called by pydantic alone, for FastAPI's return types and for fields of pydantic's models."""
-        from brex_accounting_api.pydantic_schema import object_schema  # noqa: PLC0415
+        from brex_accounting_api.codec.pydantic_schema import object_schema  # noqa: PLC0415
 
         hints = get_type_hints(cls, include_extras=True)
         properties = [(each.name, hints[each.name], each.default is attrs.NOTHING) for each in attrs.fields(cls)]  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ class _Value:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        from brex_accounting_api.pydantic_schema import object_json_schema  # noqa: PLC0415
+        from brex_accounting_api.codec.pydantic_schema import object_json_schema  # noqa: PLC0415
 
         return object_json_schema(cls, schema, handler)
 
