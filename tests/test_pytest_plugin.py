@@ -1,8 +1,11 @@
 """The pytest plugin, in test runs of its own."""
 
+import re
 from importlib.metadata import entry_points
 
 import pytest
+
+from tests.support.project import ROOT
 
 pytest_plugins = ["pytester"]
 
@@ -157,3 +160,10 @@ def test_without_the_extra(pytester: pytest.Pytester) -> None:
 
 def test_the_marker_is_described(pytester: pytest.Pytester) -> None:
     pytester.runpytest("--markers").stdout.fnmatch_lines(["@pytest.mark.brex_sandbox(*options)*"])
+
+
+def test_the_example_in_the_documentation(pytester: pytest.Pytester) -> None:
+    page = (ROOT / "docs" / "sandbox.md").read_text("utf-8")
+    (example,) = [each for each in re.findall("```python\n(.*?)```", page, re.DOTALL) if "def test_" in each]
+    pytester.makepyfile(example)
+    pytester.runpytest().assert_outcomes(passed=2)

@@ -53,21 +53,21 @@ def sandbox(
     Tokens and credentials that are not given are random; all are printed at the start.
 
     Args:
-        host: The address to listen on; any other than 127.0.0.1 lets the network in.
+        host: The address to listen on; any other than 127.0.0.1 opens the sandbox to the network.
         port: The port to listen on; 0 picks a free one.
         records: How many sample records each customer has.
-        token: The access token; it must begin with bxt_.
+        token: The access token, such as bxt_local.
         customer: A further customer, with tokens and books of its own: NAME=TOKEN, or NAME; may be given several times.
         client_id: The OAuth 2.0 client.
         client_secret: Its secret.
         refresh_token: A refresh token of the client for the first customer; its first use replaces it.
         redirect_uri: Where consent may lead, besides http on 127.0.0.1 and [::1]; may be given several times.
-        webhook_secret: What signs webhooks: whsec_ and base64.
+        webhook_secret: The secret that signs webhooks, such as whsec_c2VjcmV0.
         id_key: How the API names an integration's id.
-        rate_limit: How many requests a token has in 60 seconds; 0 is no limit.
-        retry_after: Whether a 429 says when to come again.
+        rate_limit: How many requests a token has in 60 seconds; 0 means no limit.
+        retry_after: Whether a 429 carries Retry-After.
         honor_idempotency_keys: Whether a repeated Idempotency-Key gets the first answer again.
-        recent_days: Lists without a lower bound for updated_at show only what changed in so many days.
+        recent_days: Lists without a lower bound for updated_at show only what changed in the last days, this many.
     """
     from brex_accounting.sandbox import AuthorizationOptions, Sandbox, WebhookOptions  # noqa: PLC0415 - an extra
 
