@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails when generated/ is not exactly what the description, the overlay, the configuration and the templates give.
-# Changes nothing in it.
+# Fails if generated/ is not exactly what the description, the overlay, the configuration and the templates give.
+# It changes nothing.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "$0")/.."

@@ -1,4 +1,4 @@
-"""The contract: what a description states, a line for each fact. tests/data/contract.yaml keeps it."""
+"""The contract: what a description states, one line for each fact. tests/data/contract.yaml keeps it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WIDTH = 110
 SHOWN_APART = {"type", "properties", "items", "allOf", "oneOf", "anyOf", "enum"}
 HEAD = """\
 # What openapi/accounting.yaml states, one line for each property; test_description.py compares the two.
-# `make update-description` writes it, nobody else: a change here is a change that Brex published.
+# Only `make update-description` and `make test-data` write it: a change here is a change that Brex published.
 """
 
 
 def facts_of(description: Node) -> dict[str, Facts]:
-    """Tell what a valid description states: of the document, of each operation, of each schema."""
+    """List what a valid description states: for the document, each operation and each schema."""
     blocks = {"document": _document_facts(description)}
     for operation in operations(description):
         blocks[f"operation {operation.label}"] = _operation_facts(operation)
@@ -31,7 +31,7 @@ def facts_of(description: Node) -> dict[str, Facts]:
 
 
 def write_contract(description: Node) -> str:
-    """Write the contract as the text of its file."""
+    """Return the contract as the text of its file."""
     blocks = (
         yaml.safe_dump({name: facts}, sort_keys=False, allow_unicode=True, width=WIDTH)
         for name, facts in facts_of(description).items()
@@ -40,7 +40,7 @@ def write_contract(description: Node) -> str:
 
 
 def _describe(schema: Any) -> str:
-    """Put every keyword of a schema that bears on its values into one line."""
+    """Put every keyword of a schema that concerns its values into one line."""
     if not isinstance(schema, dict):
         return "nothing" if schema is False else "anything"
     if "$ref" in schema:

@@ -1,6 +1,6 @@
-"""What changed between two revisions of an OpenAPI description, and what of it breaks those who use it.
+"""What changed between two revisions of an OpenAPI description, and which changes break its users.
 
-Pure, and whole: whatever differs is either told, or counted as words, or said to mean the same.
+Nothing is left out: each difference is reported, counted as words, or said to mean the same.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from scripts.schema_changes import (
 from scripts.schemas import Document, at, follow, prose, say, without_prose
 from scripts.simplify import simplified
 
-TOLD_OF_OPERATIONS = {"operationId", "parameters", "requestBody", "responses", "security", "tags", "deprecated"}
-TOLD_OF_PATHS = {*METHODS, "parameters"}
-TOLD_OF_DOCUMENTS = {"paths"}
-TOLD_OF_COMPONENTS = {"schemas", "parameters", "requestBodies", "responses", "headers"}
+REPORTED_OF_OPERATIONS = {"operationId", "parameters", "requestBody", "responses", "security", "tags", "deprecated"}
+REPORTED_OF_PATHS = {*METHODS, "parameters"}
+REPORTED_OF_DOCUMENTS = {"paths"}
+REPORTED_OF_COMPONENTS = {"schemas", "parameters", "requestBodies", "responses", "headers"}
 
 
 @dataclass(frozen=True)
 class Changes:
     """All that changed."""
 
-    told: tuple[Change, ...]
+    reported: tuple[Change, ...]
     """The heaviest first."""
     words: int
     """How many descriptions, examples and titles differ."""
     rewritten: bool
-    """Whether nothing of that changed, but how it is written."""
+    """Whether the two differ only in how they are written."""
 
 
 def changes_between(old: Document, new: Document) -> Changes:
-    """Compare two valid descriptions, whichever of the ways of writing that mean the same they use."""
+    """Compare two valid descriptions by what they mean, however they are written."""
     comparison = _Comparison(simplified(old), simplified(new))
-    told = sorted(dict.fromkeys(comparison.all()), key=lambda change: change.weight)
+    reported = sorted(dict.fromkeys(comparison.all()), key=lambda change: change.weight)
     before, after = dict(prose(old)), dict(prose(new))
     words = sum(
         before.get(place) != after.get(place) and bool(at(place[:-1], old) and at(place[:-1], new))
         for place in {**before, **after}
     )
-    return Changes(tuple(told), words, rewritten=not told and not words and _differ(old, new))
+    return Changes(tuple(reported), words, rewritten=not reported and not words and _differ(old, new))
 
 
 class _Comparison:
@@ -69,7 +69,7 @@ class _Comparison:
     def all(self) -> Iterator[Change]:
         yield from self._operations()
         yield from self.schemas.components()
-        yield from self._rest("", _without(self.old, TOLD_OF_DOCUMENTS), _without(self.new, TOLD_OF_DOCUMENTS))
+        yield from self._rest("", _without(self.old, REPORTED_OF_DOCUMENTS), _without(self.new, REPORTED_OF_DOCUMENTS))
 
     def _operations(self) -> Iterator[Change]:
         pairs, gone, added = _pair(operations(self.old), operations(self.new))
@@ -83,7 +83,7 @@ class _Comparison:
         yield from self._rest("paths ", _extensions(items), _extensions(new_items))
         for path in [path for path in items if path in new_items and path.startswith("/")]:
             one, other = follow(items[path], self.old), follow(new_items[path], self.new)
-            yield from self._rest(f"{path} ", _without(one, TOLD_OF_PATHS), _without(other, TOLD_OF_PATHS))
+            yield from self._rest(f"{path} ", _without(one, REPORTED_OF_PATHS), _without(other, REPORTED_OF_PATHS))
 
     def _operation(self, old: Operation, new: Operation) -> Iterator[Change]:
         name = old.label
@@ -105,7 +105,9 @@ class _Comparison:
         yield from self._responses(name, old.responses, new.responses)
         extensions = [_extensions(operation.raw.get("responses", {})) for operation in (old, new)]
         yield from self._rest(f"{name} responses ", *extensions)
-        yield from self._rest(f"{name} ", _without(old.raw, TOLD_OF_OPERATIONS), _without(new.raw, TOLD_OF_OPERATIONS))
+        yield from self._rest(
+            f"{name} ", _without(old.raw, REPORTED_OF_OPERATIONS), _without(new.raw, REPORTED_OF_OPERATIONS)
+        )
 
     def _parameters(self, name: str, old: Operation, new: Operation) -> Iterator[Change]:
         for key in [*old.parameters, *(key for key in new.parameters if key not in old.parameters)]:
@@ -125,8 +127,8 @@ class _Comparison:
                     if before.get(keyword) != after.get(keyword):
                         text = f"{keyword} {step(before.get(keyword, MISSING), after.get(keyword, MISSING))}"
                         yield Change(Weight.BREAKING, place.name, text, checked=False)
-                told = {"name", "in", "required", "schema", "content", "style", "explode"}
-                yield from self._rest(f"{place.name} ", _without(before, told), _without(after, told))
+                known = {"name", "in", "required", "schema", "content", "style", "explode"}
+                yield from self._rest(f"{place.name} ", _without(before, known), _without(after, known))
 
     def _body(self, name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[Change]:
         place = Place(f"{name}, request body", SENT)
@@ -138,8 +140,8 @@ class _Comparison:
         elif old is not None and new is not None:
             yield from _required(place, old, new)
             yield from self._contents(place, old, new)
-            told = {"required", "content"}
-            yield from self._rest(f"{place.name} ", _without(old, told), _without(new, told))
+            known = {"required", "content"}
+            yield from self._rest(f"{place.name} ", _without(old, known), _without(new, known))
 
     def _responses(self, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         for status in [*old, *(status for status in new if status not in old)]:
@@ -148,15 +150,15 @@ class _Comparison:
                 checked = status.startswith("2")
                 yield Change(Weight.BREAKING, place.name, "the status is removed", checked=checked)
             elif status not in old:
-                # Who was told of 200 only may take what comes with a 202 for the same.
+                # A caller who knows only 200 may take a 202 for the same.
                 weight = Weight.BREAKING if status.startswith("2") else Weight.COMPATIBLE
                 yield Change(weight, place.name, "the status is new")
             else:
                 before, after = old[status], new[status]
                 yield from self._contents(place, before, after)
                 yield from self._headers(place, before.get("headers", {}), after.get("headers", {}))
-                told = {"content", "headers"}
-                yield from self._rest(f"{place.name} ", _without(before, told), _without(after, told))
+                known = {"content", "headers"}
+                yield from self._rest(f"{place.name} ", _without(before, known), _without(after, known))
 
     def _headers(self, place: Place, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         for header in [*old, *(header for header in new if header not in old)]:
@@ -170,8 +172,8 @@ class _Comparison:
                 inner = Place(name, place.use)
                 yield from _required(inner, before, after)
                 yield from self.schemas.compare(inner, before.get("schema", {}), after.get("schema", {}))
-                told = {"required", "schema"}
-                yield from self._rest(f"{name} ", _without(before, told), _without(after, told))
+                known = {"required", "schema"}
+                yield from self._rest(f"{name} ", _without(before, known), _without(after, known))
 
     def _contents(self, place: Place, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         before, after = old.get("content", {}), new.get("content", {})
@@ -187,15 +189,15 @@ class _Comparison:
                 yield from self._rest(f"{inner.name} ", _without(one, {"schema"}), _without(other, {"schema"}))
 
     def _rest(self, where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-        """Tell of what no rule knows."""
+        """Report what no rule knows."""
         one, other = without_prose(old), without_prose(new)
         for key in [*one, *(key for key in other if key not in one)]:
             before, after = one.get(key, MISSING), other.get(key, MISSING)
             if not _differ(before, after):
                 continue
             if not where and key in {"components", "info"}:
-                told = TOLD_OF_COMPONENTS if key == "components" else set()
-                for inner in sorted({*_members(before), *_members(after)} - told):
+                known = REPORTED_OF_COMPONENTS if key == "components" else set()
+                for inner in sorted({*_members(before), *_members(after)} - known):
                     if _differ(_members(before).get(inner), _members(after).get(inner)):
                         text = _says(_members(before).get(inner, MISSING), _members(after).get(inner, MISSING))
                         yield Change(Weight.OTHER, f"{key}.{inner}", text, checked=key == "info")
@@ -207,7 +209,7 @@ class _Comparison:
 
 
 def _addresses(servers: Any) -> Any:
-    """Write servers as their addresses, where that is all there is of them."""
+    """Write servers as their addresses, if they have nothing else."""
     if isinstance(servers, list) and all(server.keys() == {"url"} for server in servers):
         return " ".join(server["url"] for server in servers)
     return servers
@@ -229,7 +231,7 @@ def _differ(old: Any, new: Any) -> bool:
 
 
 def _in_one_order(node: Any) -> str:
-    """Write objects in one order, and lists in theirs; as text, for 1 equals true."""
+    """Write objects in one order, and lists in their own; as text, because 1 equals true."""
     return json.dumps(node, sort_keys=True, default=repr)
 
 
@@ -248,7 +250,7 @@ def _tag(operation: Operation) -> str | None:
 def _pair(
     old: list[Operation], new: list[Operation]
 ) -> tuple[list[tuple[Operation, Operation]], list[Operation], list[Operation]]:
-    """Pair the operations: by their id, and the others by their endpoint."""
+    """Pair the operations by their id, and the others by their endpoint."""
     pairs, gone, added = [], list(old), list(new)
     for key in (lambda operation: operation.name, lambda operation: operation.shape):
         by_key = {key(operation): operation for operation in added if key(operation) is not None}
@@ -279,12 +281,12 @@ def _security(name: str, old: list[Mapping[str, list[str]]], new: list[Mapping[s
     if sorted(map(sorted, before)) == sorted(map(sorted, after)):
         return
     still_enough = all(any(way <= had for way in after) for had in before)
-    told = " or ".join(" and ".join(scope or scheme for scheme, scope in sorted(way)) or "nothing" for way in after)
-    yield Change(Weight.COMPATIBLE if still_enough else Weight.BREAKING, name, f"needs {told} now")
+    needed = " or ".join(" and ".join(scope or scheme for scheme, scope in sorted(way)) or "nothing" for way in after)
+    yield Change(Weight.COMPATIBLE if still_enough else Weight.BREAKING, name, f"needs {needed} now")
 
 
 def _uses(document: Document) -> dict[str, Use]:
-    """Tell of each component schema that an operation uses whether it is sent, read, or both."""
+    """Return for each component schema that an operation uses whether it is sent, read, or both."""
     sent, read = [], []
     for operation in operations(document):
         sent += [list(operation.parameters.values()), operation.body]

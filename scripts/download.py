@@ -16,7 +16,7 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def download(url: str, *, largest: int = LARGEST, longest: float = LONGEST) -> bytes:
-    """Fetch a file over https; over http only from this machine. Raises RefusedError that says what to do."""
+    """Fetch a file over https, or over http from this machine. Raises RefusedError, which says what to do."""
     try:
         return _download(httpx.URL(url), largest, time.monotonic() + longest)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -25,12 +25,12 @@ def download(url: str, *, largest: int = LARGEST, longest: float = LONGEST) -> b
 
 
 def _download(url: httpx.URL, largest: int, deadline: float) -> bytes:
-    # Undecoded, so that what counts against the limit is what is kept.
+    # Not decoded: what counts against the limit is what is kept.
     headers = {"Accept-Encoding": "identity", "User-Agent": "brex-accounting update-description"}
     with httpx.Client(headers=headers, timeout=15.0) as client:
         for _ in range(MOST_REDIRECTS + 1):
             if url.scheme != "https" and not (url.scheme == "http" and url.host in LOOPBACK):
-                raise RefusedError(f"{url} is not an https address, and is not asked.")
+                raise RefusedError(f"{url} is not an https address: download the description yourself and pass FILE=….")
             with client.stream("GET", url) as answer:
                 if answer.next_request is None:
                     return _read(answer, largest, deadline)
@@ -41,17 +41,19 @@ def _download(url: httpx.URL, largest: int, deadline: float) -> bytes:
 def _read(answer: httpx.Response, largest: int, deadline: float) -> bytes:
     if answer.status_code != httpx.codes.OK:
         words = f"{answer.status_code} {answer.reason_phrase}".rstrip()
-        raise RefusedError(f"{answer.url} answered {words}: look where Brex serves the file now, and pass FILE=….")
+        raise RefusedError(f"{answer.url} answered {words}: find out where Brex serves the file now, and pass FILE=….")
     content = bytearray()
     for piece in answer.iter_raw():
         content += piece
         if len(content) > largest:
-            raise RefusedError(f"{answer.url} is larger than {largest // 1024} KiB, which no description is.")
+            raise RefusedError(
+                f"{answer.url} is larger than {largest // 1024} KiB, too large for a description: pass FILE=…."
+            )
         if time.monotonic() > deadline:
-            raise RefusedError(f"{answer.url} comes too slowly: download it yourself and pass FILE=….")
+            raise RefusedError(f"{answer.url} is too slow: download it yourself and pass FILE=….")
     kind = answer.headers.get("Content-Type", "").lower()
     if "html" in kind or content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
-        raise RefusedError(f"{answer.url} answered a web page, and no OpenAPI description: pass FILE=….")
+        raise RefusedError(f"{answer.url} answered with a web page, not an OpenAPI description: pass FILE=….")
     if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise RefusedError(f"{answer.url} answered in a compression that was not asked for: pass FILE=….")
+        raise RefusedError(f"{answer.url} answered with a compression that was not requested: pass FILE=….")
     return bytes(content)

@@ -1,4 +1,4 @@
-"""What the facade's own code says of what it relies on. Reads the code and runs none of it."""
+"""What the facade relies on, according to its own code, which is read and not run."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Facade:
 
     @cached_property
     def operations(self) -> dict[str, str]:
-        """The operations that it calls, by their ids, and which module does: each is an `Operation("id", …)`."""
+        """The operations that it calls, `Operation("id", …)`, and the module of each."""
         return {name: module for name, module, _ in self._operation_calls()}
 
     @cached_property
     def error_codes(self) -> dict[str, str]:
-        """The error codes that have a class of their own, and that class."""
+        """The error codes that have their own class, and the class."""
         return {
             key.elts[1].value: ast.unparse(value).rpartition(".")[2]
             for key, value in self._table("_BY_CODE")
@@ -42,7 +42,7 @@ class Facade:
 
     @cached_property
     def details(self) -> dict[str, tuple[str, str]]:
-        """The properties of an error's details that become attributes: what each is to be, and of which class."""
+        """The properties of an error's details that become attributes: the type and the class of each."""
         found = {}
         for table, kind in (("_CONFLICT_FIELDS", "string"), ("_RECORD_IDS", "array of string")):
             for key, value in self._table(table):
@@ -52,7 +52,7 @@ class Facade:
 
     @cached_property
     def imports(self) -> set[tuple[str, str, str]]:
-        """What it imports from the generated package: who, from which module, what."""
+        """Its imports from the generated package: importer, module, name."""
         return {
             (module, node.module, alias.name)
             for module, tree in self.modules.items()
@@ -63,7 +63,7 @@ class Facade:
 
     @cached_property
     def heirs(self) -> dict[str, list[tuple[str, str, set[str]]]]:
-        """Its classes that inherit one of the generated package: by that one's name: who, where, with what."""
+        """Its classes that inherit a generated one, by the name of that: their name, module and members."""
         found: dict[str, list[tuple[str, str, set[str]]]] = {}
         for module, tree in self.modules.items():
             imported = {name for importer, _, name in self.imports if importer == module}
@@ -75,7 +75,7 @@ class Facade:
 
     @cached_property
     def safe(self) -> set[str]:
-        """Those of the operations that it calls as ones that only read: `Operation("id", …, safe=True)`."""
+        """The operations that it calls as reads: `Operation("id", …, safe=True)`."""
         return {
             name
             for name, _, call in self._operation_calls()
@@ -96,7 +96,7 @@ class Facade:
         }
 
     def constant(self, name: str) -> tuple[str, Any]:
-        """The value of a constant, and which module says it. Raises LookupError."""
+        """Return the module and the value of a constant. Raises LookupError."""
         for module, value in self._assigned(name):
             return module, ast.literal_eval(value)
         raise LookupError(f"scripts/facade.py looks for {name} in src/brex_accounting/: it is not there")
@@ -113,7 +113,7 @@ class Facade:
                 yield first.value, module, node
 
     def _assigned(self, name: str) -> Iterator[tuple[str, ast.expr]]:
-        """What the modules assign to a name of theirs."""
+        """Find what modules assign to a global name."""
         for module, tree in self.modules.items():
             for node in tree.body:
                 if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
@@ -122,7 +122,7 @@ class Facade:
                         yield module, node.value
 
     def _table(self, name: str) -> Iterator[tuple[ast.expr, ast.expr]]:
-        """The entries of a dict. Raises LookupError."""
+        """Return the entries of a dict. Raises LookupError."""
         tables = [value for _, value in self._assigned(name) if isinstance(value, ast.Dict)]
         if not tables:
             raise LookupError(f"scripts/facade.py looks for the table {name} in src/brex_accounting/: it is not there")
@@ -132,7 +132,7 @@ class Facade:
 
 
 def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, str]]:
-    """What the facade imports from the generated package, and the package has not: who, from which module, what."""
+    """Find imports of the facade that the generated package lacks: importer, module, name."""
     for importer, module, name in sorted(facade.imports):
         place = package.joinpath(*module.split(".")[1:])
         file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
@@ -142,7 +142,7 @@ def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, s
 
 
 def collisions(facade: Facade, package: Path) -> Iterator[tuple[str, str, str]]:
-    """Fields of generated models called like a member that is written by hand: of which model, which, and whose."""
+    """Find fields of generated models that share the name of a hand-written member: model, field, owner."""
     every = [
         ("generated/ (codec)", node.name, _members(node))
         for node in _classes(package / "codec" / "model.py")

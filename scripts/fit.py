@@ -107,8 +107,8 @@ class Fit:
         successes = {status: answer for status, answer in operation.responses.items() if status.startswith("2")}
         answers = {_media_schema(answer, self.document) for answer in successes.values()}
         if answers != {needs["answer"]}:
-            told = " or ".join(sorted(answer or "something else" for answer in answers)) or "none"
-            yield f"{operation.label}'s success is {told}, and {needs['where']} reads {needs['answer']}."
+            found = " or ".join(sorted(answer or "something else" for answer in answers)) or "none"
+            yield f"{operation.label}'s success is {found}, and {needs['where']} reads {needs['answer']}."
         for status in successes:
             if status not in needs.get("statuses", "200").split():
                 yield f"{operation.label} may answer {status} now, which counts as done in {needs['where']}."
@@ -140,8 +140,8 @@ class Fit:
         for name in ("PRODUCTION", "STAGING"):
             module, url = self.facade.constant(name)
             if url not in described:
-                told = ", ".join(described) or "none"
-                yield f"Brex's servers are {told}, and {name} (src/brex_accounting/{module}) is {url}."
+                urls = ", ".join(described) or "none"
+                yield f"Brex's servers are {urls}, and {name} (src/brex_accounting/{module}) is {url}."
         for name in self.table["operations"].keys() & self.described.keys():
             item = self.document["paths"][self.described[name].path]
             if "servers" in item or "servers" in self.described[name].raw:

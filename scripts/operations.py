@@ -1,4 +1,4 @@
-"""The operations of a description, each with what it takes from its path and its document."""
+"""The operations of a description, each with what it inherits from its path and its document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation, with what it takes from its path and its document."""
+    """An operation, with what it inherits from its path and its document."""
 
     method: str
     path: str
@@ -37,12 +37,12 @@ class Operation:
 
     @property
     def shape(self) -> str:
-        """The endpoint, whatever the parameters in it are called."""
+        """The endpoint without the names of its parameters."""
         return re.sub(r"\{[^}]*\}", "{}", self.endpoint)
 
 
 def operations(document: Document) -> list[Operation]:
-    """Find all operations, in their order."""
+    """List all operations in order."""
     found = []
     for path, raw_item in document.get("paths", {}).items():
         item = follow(raw_item, document)

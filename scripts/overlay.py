@@ -43,7 +43,7 @@ def correct(document: Document, overlay: Document) -> Corrected:
             corrected.dead.append(name)
         elif action.get(IF_MISSING) or not without_prose(action.get("update")):
             continue
-        elif not changes_between(before, corrected.document).told:
+        elif not changes_between(before, corrected.document).reported:
             corrected.needless.append(name)
     return corrected
 

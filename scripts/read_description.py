@@ -1,4 +1,4 @@
-"""Read an OpenAPI description, or another document of YAML or JSON, as the plain JSON that it stands for."""
+"""Read an OpenAPI description, or another YAML or JSON document, as plain JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 LONGEST_MESSAGE = 300
-MOST_VALUES = 200_000  # that a document with aliases may stand for; Brex's has a few thousand
+MOST_VALUES = 200_000  # after its aliases are expanded; Brex's document has a few thousand
 
 
 class RefusedError(Exception):
@@ -18,23 +18,23 @@ class RefusedError(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Say what went wrong; the validator's messages hold whole schemas."""
+    """Return the message of an error, shortened: the validator's messages hold whole schemas."""
     words = " ".join((str(error) or type(error).__name__).split())
     return words if len(words) <= LONGEST_MESSAGE else f"{words[:LONGEST_MESSAGE]}…"
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object; where a key stands twice, the parsers would keep the last in silence."""
+    """Make an object, and refuse duplicate keys: the parsers would silently keep the last."""
     document: dict[str, Any] = {}
     for key, value in pairs:
         if key in document:
-            raise ValueError(f"the key {key!r} stands twice in one object")
+            raise ValueError(f"the key {key!r} occurs twice in one object")
         document[key] = value
     return document
 
 
 class PlainLoader(yaml.SafeLoader):
-    """YAML as JSON knows it: a date and a NO stay the strings that they are, and no key stands twice."""
+    """YAML with JSON's types: a date or a NO stays a string, and keys are unique."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -42,20 +42,20 @@ class PlainLoader(yaml.SafeLoader):
         self.sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse aliases of aliases that stand for more than anybody can read."""
+        """Refuse aliases of aliases that expand to more than anybody can read."""
         is_alias, before = self.check_event(yaml.AliasEvent), self.values
         node = super().compose_node(parent, index)
         if is_alias:
             self.values += self.sizes.get(id(node), 1)
             if self.values > MOST_VALUES:
-                raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
+                raise ValueError(f"its aliases expand to more than {MOST_VALUES:,} values")
         else:
             self.values += 1 + (len(node.value) // 100 if isinstance(node, yaml.ScalarNode) else 0)
             self.sizes[id(node)] = self.values - before
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        """Refuse a key that stands twice."""
+        """Refuse duplicate keys."""
         unique([(str(key.value), value) for key, value in node.value])
         return super().construct_mapping(node, *args, **kwargs)
 
@@ -74,7 +74,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse(content: bytes, name: str) -> dict[str, Any]:
-    """Read JSON or YAML, with or without a BOM; every key becomes a string, as in JSON. The name is for the message."""
+    """Read JSON or YAML, with or without a BOM; all keys become strings, as in JSON. The name is for the message."""
     try:
         text = content.decode("utf-8-sig")
         try:

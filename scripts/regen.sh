@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Generates generated/brex_accounting_api from the description, the overlay, the configuration and the templates.
 #
-#   scripts/regen.sh [DESCRIPTION]    DESCRIPTION: YAML or JSON; openapi/accounting.yaml when left out
-#   REGEN_OVERLAY=FILE                the overlay, in place of openapi/overlay.yaml
-#   REGEN_OUTPUT=DIR                  where the package goes, in place of generated/brex_accounting_api
+#   scripts/regen.sh [DESCRIPTION]    DESCRIPTION: YAML or JSON; by default openapi/accounting.yaml
+#   REGEN_OVERLAY=FILE                the overlay, instead of openapi/overlay.yaml
+#   REGEN_OUTPUT=DIR                  where the package goes, instead of generated/brex_accounting_api
 #
-# Offline once its environment (.venv-generator) is made, deterministic, and all or nothing: when any step fails, the
-# package that was there before stays as it was.
+# It works offline once its environment (.venv-generator) is made, is deterministic, and all or nothing: if a step fails, the
+# package stays as it was. mypy --strict checks the new package.
 set -euo pipefail
 umask 022
 unset CDPATH
@@ -23,10 +23,10 @@ description=$(absolute "${1:-$PWD/openapi/accounting.yaml}")
 overlay=${REGEN_OVERLAY:-openapi/overlay.yaml}
 output=$(absolute "${REGEN_OUTPUT:-$PWD/generated/brex_accounting_api}")
 
-[ $# -le 1 ] || fail "it takes one description, and was given $# arguments."
-[ -f "$description" ] || fail "there is no file $description; name an OpenAPI description."
+[ $# -le 1 ] || fail "it takes one description, not $# arguments."
+[ -f "$description" ] || fail "$description does not exist: name an OpenAPI description."
 if [ -e "$output" ] && [ -n "$(ls -A "$output")" ] && [ ! -f "$output/client.py" ]; then
-  fail "$output is not a generated package and would be lost; name another place."
+  fail "$output is not a generated package and would be lost: name another place."
 fi
 
 . scripts/environment.sh

@@ -24,12 +24,12 @@ def show(heading: str, lines: Iterable[object]) -> None:
 
 def show_changes(changes: Changes, idle: list[Change], since: str) -> int:
     """Print what changed, the heaviest first, and return how many changes the check of the facade does not look at."""
-    if not changes.told and not changes.words:
+    if not changes.reported and not changes.words:
         same = "It is only written differently." if changes.rewritten else ""
         print(f"Nothing changed since {since}. {same}".rstrip(), end="\n\n")
         return 0
     print(f"What changed since {since}:", end="\n\n")
-    effective = [change for change in changes.told if change not in idle]
+    effective = [change for change in changes.reported if change not in idle]
     for weight, heading in HEADINGS.items():
         found = [change for change in effective if change.weight is weight]
         show(heading, (f"{change}{NOT_CHECKED if _is_unchecked(change) else ''}" for change in found))

@@ -16,12 +16,12 @@ LIMITS = UPPER | LOWER | {"pattern", "uniqueItems", "multipleOf", "never"}
 
 
 class Weight(IntEnum):
-    """What a change means for those who use the API as it was described before."""
+    """What a change means for those who use the API as the old description has it."""
 
     BREAKING = 0
     COMPATIBLE = 1
     OTHER = 2
-    """Neither an operation nor a value of it."""
+    """Neither an operation nor its values."""
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +32,7 @@ class Change:
     place: str
     text: str
     checked: bool = field(default=True, compare=False)
-    """Whether fit.py looks whether the facade fits it."""
+    """Whether fit.py checks the facade against it."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"
@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Use:
-    """Whether values of a schema are sent to the API, and whether they are read from it."""
+    """Whether values of a schema are sent to the API, read from it, or both."""
 
     sent: bool = False
     read: bool = False
@@ -53,7 +53,7 @@ class Use:
         return " and ".join(words) or "not used"
 
     def weigh(self, *, breaks_sent: bool, breaks_read: bool) -> Weight:
-        """Weigh a change that breaks those who send, or those who read."""
+        """Weigh a change that breaks senders, readers, or both."""
         if not self.sent and not self.read:
             return Weight.OTHER
         breaks = (self.sent and breaks_sent) or (self.read and breaks_read)
@@ -65,7 +65,7 @@ SENT, READ, BOTH = Use(sent=True), Use(read=True), Use(sent=True, read=True)
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the two descriptions a schema stands."""
+    """The place of a schema in the two descriptions."""
 
     name: str
     use: Use
@@ -74,11 +74,11 @@ class Place:
         return f"{self.name} ({self.use})"
 
     def inside(self, step: str) -> Place:
-        """A place further in."""
+        """Return a place inside this one."""
         return Place(self.name + step, self.use)
 
     def change(self, text: str, *, breaks_sent: bool, breaks_read: bool, checked: bool = True) -> Change:
-        """A change at this place."""
+        """Return a change at this place."""
         weight = self.use.weigh(breaks_sent=breaks_sent, breaks_read=breaks_read)
         return Change(weight, str(self), text, checked)
 
@@ -90,7 +90,7 @@ class Schemas:
     old: Document
     new: Document
     uses: Mapping[str, Use]
-    """Of the component schemas."""
+    """How each component schema is used."""
 
     def components(self) -> Iterator[Change]:
         """Compare the component schemas, each once, wherever they are used."""
@@ -109,7 +109,7 @@ class Schemas:
                 yield place.change("the schema is new", breaks_sent=False, breaks_read=False)
 
     def renamed(self) -> dict[str, str]:
-        """Component schemas that only have another name now."""
+        """Find component schemas that only have another name now."""
         old, new = component_schemas(self.old), component_schemas(self.new)
         names: dict[str, str] = {}
         for name in [name for name in old if name not in new]:
@@ -119,7 +119,7 @@ class Schemas:
         return names
 
     def compare(self, place: Place, old: Any, new: Any, seen: frozenset[Any] = frozenset()) -> Iterator[Change]:
-        """Compare two schemas that stand at one place; `seen` are those inside which they stand."""
+        """Compare two schemas at one place; `seen` holds the pairs that they are inside of."""
         before, after = shape_of(old, self.old), shape_of(new, self.new)
         if before.references != after.references and not self._only_renamed(before, after):
             text = f"its schema is {_named(after)}, and was {_named(before)}"
@@ -160,7 +160,7 @@ class Schemas:
                 yield from self.compare(place.inside(f".{name}"), old[name], new[name], seen)
 
     def _inner(self, place: Place, old: Any, new: Any, seen: frozenset[Any]) -> Iterator[Change]:
-        """Compare the schemas of items or of further properties; true and false are schemas too."""
+        """Compare the schemas of items or of additional properties; true and false are schemas too."""
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from self.compare(place, old, new, seen)
         elif old != new:
@@ -170,7 +170,7 @@ class Schemas:
             yield place.change(text, breaks_sent=not wider, breaks_read=breaks_read, checked=False)
 
     def _choices(self, place: Place, old: list[Any], new: list[Any], seen: frozenset[Any]) -> Iterator[Change]:
-        """Compare alternatives: those that are components by their name, the others by their order."""
+        """Compare alternatives: components by name, the others by position."""
         before, after = _by_name(old), _by_name(new)
         for name in [*before, *(name for name in after if name not in before)]:
             if name in before and name in after:
@@ -185,7 +185,7 @@ class Schemas:
 
 
 def component_schemas(document: Document) -> dict[str, Any]:
-    """The schemas that have a name."""
+    """Return the schemas that have a name."""
     schemas: dict[str, Any] = document.get("components", {}).get("schemas", {})
     return schemas
 
@@ -263,7 +263,7 @@ def _is_wider(keyword: str, old: Any, new: Any) -> bool:
 
 
 def reachable(roots: Any, document: Document) -> set[str]:
-    """The component schemas that these parts of the description refer to, directly or not."""
+    """Return the component schemas that these parts of the description refer to, directly or not."""
     names: set[str] = set()
     targets: set[str] = set()
     waiting = [roots]

@@ -1,4 +1,4 @@
-"""Schemas of an OpenAPI 3.0 or 3.1 description, in one form: what means the same looks the same."""
+"""Schemas of an OpenAPI 3.0 or 3.1 description, in one form: equal meanings look equal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Document = Mapping[str, Any]
 COMPONENT = "#/components/schemas/"
 NOTHING: Document = MappingProxyType({})
 PROSE = {"title", "description", "summary", "example", "examples", "externalDocs", "$comment"}
-# Under these, the keys are names that somebody chose, and no keywords.
+# The keys of these objects are names that somebody chose, not keywords.
 NAMES = {
     "$defs",
     "callbacks",
@@ -35,20 +35,20 @@ NAMES = {
     "variables",
     "webhooks",
 }
-# What stands under these is a value, whatever it looks like.
+# The content of these is a value, whatever it looks like.
 VALUES = {"const", "default", "enum"}
 
 
 @dataclass
 class Shape:
-    """What a schema asks of a value; nested schemas are as they came."""
+    """What a schema demands of a value; nested schemas stay as they are."""
 
     references: list[str] = field(default_factory=list)
-    """The component schemas that it is, by name: one, or several that hold at once. Others go by their place."""
+    """The schemas that it refers to: one, or several that apply at once. Components go by name, others by place."""
     types: set[str] = field(default_factory=set)
     nullable: bool = False
     values: list[Any] | None = None
-    """Those of an enum, without null."""
+    """The values of an enum, without null."""
     properties: dict[str, Any] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
     items: Any = None
@@ -63,12 +63,12 @@ class Shape:
 
 
 def say(value: Any) -> str:
-    """Write a value of the description for people."""
+    """Write a value of the description for a message."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def component(schema: Any) -> str | None:
-    """The name of the component schema that a reference leads to."""
+    """Return the name of the component schema that a reference leads to."""
     reference = schema.get("$ref") if isinstance(schema, Mapping) else None
     if not isinstance(reference, str) or not reference.startswith(COMPONENT):
         return None
@@ -77,13 +77,13 @@ def component(schema: Any) -> str | None:
 
 
 def target(reference: str, document: Document, missing: Any = NOTHING) -> Any:
-    """What stands where a reference leads; an empty object where it leads nowhere, or `missing`."""
+    """Return what a reference leads to; if nothing, an empty object, or `missing`."""
     steps = unquote(reference).split("/")[1:]
     return at([step.replace("~1", "/").replace("~0", "~") for step in steps], document, missing)
 
 
 def at(place: Sequence[str], document: Document, missing: Any = NOTHING) -> Any:
-    """What stands at a place; an empty object where there is none, or `missing`."""
+    """Return what is at a place; if nothing, an empty object, or `missing`."""
     node: Any = document
     for key in place:
         if isinstance(node, Mapping) and key in node:
@@ -96,7 +96,7 @@ def at(place: Sequence[str], document: Document, missing: Any = NOTHING) -> Any:
 
 
 def follow(node: Any, document: Document, loop: Any = NOTHING) -> Any:
-    """Follow references until something else stands there; an empty object if they lead in a circle, or `loop`."""
+    """Follow references to their end; if they lead in a circle, return an empty object, or `loop`."""
     seen = set()
     while isinstance(node, Mapping) and isinstance(node.get("$ref"), str):
         if node["$ref"] in seen:
@@ -107,7 +107,7 @@ def follow(node: Any, document: Document, loop: Any = NOTHING) -> Any:
 
 
 def shape_of(schema: Any, document: Document, *, expand: bool = False) -> Shape:
-    """Bring a schema to the one form; with `expand`, the component schemas that it refers to become part of it."""
+    """Bring a schema to the one form; with `expand`, what it refers to becomes part of it."""
     shape = Shape()
     _collect(schema, document, shape, expand=expand, seen=frozenset())
     if shape.values is not None and None in shape.values:
@@ -174,7 +174,7 @@ def _is_null(schema: Any) -> bool:
 
 
 def without_prose(node: Any, *, names: bool = False) -> Any:
-    """Leave out what is only for people to read."""
+    """Leave out what is only for human readers."""
     if isinstance(node, list):
         return [without_prose(item) for item in node]
     if not isinstance(node, Mapping):
@@ -182,7 +182,7 @@ def without_prose(node: Any, *, names: bool = False) -> Any:
     kept = {}
     for key, value in node.items():
         if not names and key == "scopes" and isinstance(value, Mapping):
-            kept[key] = dict.fromkeys(value)  # what stands at each is its description
+            kept[key] = dict.fromkeys(value)  # the values are descriptions
         elif names or key not in PROSE:
             opaque = not names and key in VALUES
             kept[key] = value if opaque else without_prose(value, names=_holds_names(key, value, names=names))
@@ -190,7 +190,7 @@ def without_prose(node: Any, *, names: bool = False) -> Any:
 
 
 def prose(node: Any, place: tuple[str, ...] = (), *, names: bool = False) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """What is only for people to read, and where it stands."""
+    """Find what is only for human readers, and its place."""
     if isinstance(node, list):
         for number, item in enumerate(node):
             yield from prose(item, (*place, str(number)))
@@ -210,7 +210,7 @@ def _holds_names(key: str, value: Any, *, names: bool) -> bool:
 
 
 def references(node: Any) -> Iterator[Any]:
-    """All objects that are references, wherever they stand."""
+    """Find all objects that are references."""
     if isinstance(node, Mapping):
         if isinstance(node.get("$ref"), str):
             yield node

@@ -1,4 +1,4 @@
-"""Take in a new revision of Brex's description; update_description.sh runs it, and says what it does."""
+"""Take in a new revision of Brex's description; update_description.sh runs it and documents it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Document = dict[str, Any]
 
 
 def earlier(new: Document, content: bytes) -> tuple[Document | None, str]:
-    """Find what to compare with, and what to call it: the present file, or where that is the new one already, git's."""
+    """Find what to compare with, and its name: the present file, or git's if the present file is the new one."""
     if DESCRIPTION.is_file() and DESCRIPTION.read_bytes() != content:
         with suppress(RefusedError):
             return read_description(DESCRIPTION.read_bytes(), ""), "openapi/accounting.yaml"
@@ -54,7 +54,7 @@ def earlier(new: Document, content: bytes) -> tuple[Document | None, str]:
 
 
 def generate(description: Path, overlay: Path, name: str, output: Path) -> None:
-    """Generate a package with regen.sh, which shares our lock."""
+    """Generate a package with regen.sh, under our lock."""
     environment = os.environ | {"REGEN_OUTPUT": str(output), "REGEN_OVERLAY": str(overlay)}
     command = [str(ROOT / "scripts" / "regen.sh"), str(description)]
     pipe = subprocess.PIPE
@@ -72,7 +72,7 @@ def generate(description: Path, overlay: Path, name: str, output: Path) -> None:
 
 
 def put_in_place(files: dict[Path, bytes], package: Path, work: Path) -> list[str]:
-    """Replace the files and the package, all or none of them, and say which were replaced."""
+    """Replace the files and the package, all or none, and return the files that changed."""
     for number in INTERRUPTIONS:
         signal.signal(number, signal.SIG_IGN)
     before = {path: path.read_bytes() if path.exists() else None for path in files}
@@ -97,7 +97,7 @@ def put_in_place(files: dict[Path, bytes], package: Path, work: Path) -> list[st
 
 
 def write(path: Path, content: bytes, work: Path) -> None:
-    """Replace a file at once."""
+    """Replace a file atomically."""
     if path.exists() and path.read_bytes() == content:
         return
     new = work / "new"
@@ -108,9 +108,9 @@ def write(path: Path, content: bytes, work: Path) -> None:
 
 
 def load(files: list[str], caller: Path) -> tuple[str, bytes]:
-    """Read the file, or fetch the description where none is named; return what to call it, and its content."""
+    """Read the file, or fetch the description if none is named; return its name and its content."""
     if len(files) > 1:
-        raise RefusedError(f"it takes one FILE, and was given {len(files)}.")
+        raise RefusedError(f"it takes one FILE, not {len(files)}.")
     for file in files:
         try:
             return file, (caller / Path(file).expanduser()).read_bytes()
@@ -122,7 +122,7 @@ def load(files: list[str], caller: Path) -> tuple[str, bytes]:
 
 
 def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
-    """Take in a description, or raise RefusedError with everything as it was."""
+    """Take in a description. Raises RefusedError, with everything as it was."""
     name, content = load(files, caller)
     document = read_description(content, name)
     description = work / "description"
@@ -142,8 +142,8 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
     else:
         changes = changes_between(old, document)
         effective = changes_between(correct(old, corrections).document, corrected.document)
-        places = {change.place for change in effective.told}
-        unchecked = show_changes(changes, [change for change in changes.told if change.place not in places], since)
+        places = {change.place for change in effective.reported}
+        unchecked = show_changes(changes, [change for change in changes.reported if change.place not in places], since)
     show("These overlay actions are no longer needed, because Brex publishes it so now; drop them:", corrected.needless)
     show("These overlay actions match nothing any more; fix or drop them in openapi/overlay.yaml:", corrected.dead)
 
@@ -173,7 +173,7 @@ def update(files: list[str], caller: Path, work: Path, *, keep: bool) -> None:
 
 
 def check_fit(misfits: list[str], dead: list[str], *, keep: bool) -> None:
-    """Print where the facade does not fit, and stop there, or where the overlay cannot be applied."""
+    """Print where the facade does not fit. Raises RefusedError for that, and for an overlay that cannot be applied."""
     show("The facade does not fit:", misfits)
     if dead:
         raise RefusedError(
@@ -183,7 +183,7 @@ def check_fit(misfits: list[str], dead: list[str], *, keep: bool) -> None:
     if misfits and not keep:
         raise RefusedError(
             f"the facade does not fit in the places named above ({len(misfits)}), and nothing was changed: "
-            "KEEP=1 puts the new files in place all the same, to work on it."
+            "KEEP=1 puts the new files in place anyway, to work on it."
         )
 
 
@@ -207,12 +207,12 @@ def read_description(content: bytes, name: str) -> Document:
 
 
 def interrupt(_number: int, _frame: object) -> NoReturn:
-    """End as Ctrl-C does."""
+    """End as on Ctrl-C."""
     raise KeyboardInterrupt
 
 
 def main(caller: str, *arguments: str) -> None:
-    """Understand the arguments, and keep to one sentence on stderr."""
+    """Parse the arguments, and report an error in one sentence on stderr."""
     keep = "--keep" in arguments
     files = [argument for argument in arguments if argument != "--keep"]
     for number in INTERRUPTIONS:
@@ -225,7 +225,7 @@ def main(caller: str, *arguments: str) -> None:
         reason, code = "interrupted; everything is as it was.", 130
     except RefusedError as refusal:
         reason, code = in_one_line(refusal), 1
-    except Exception as error:  # noqa: BLE001 - a maintainer is to read a sentence
+    except Exception as error:  # noqa: BLE001 - a maintainer must read a sentence, not a traceback
         reason, code = f"it failed, and everything is as it was: {type(error).__name__}: {in_one_line(error)}", 1
     else:
         return

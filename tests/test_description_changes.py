@@ -29,8 +29,8 @@ BREAKING, COMPATIBLE, OTHER = Weight
 NOTHING = Changes((), 0, rewritten=False)
 
 
-def tell(old: Node, new: Node) -> list[tuple[Weight, str]]:
-    return [(change.weight, str(change)) for change in changes_between(old, new).told]
+def report(old: Node, new: Node) -> list[tuple[Weight, str]]:
+    return [(change.weight, str(change)) for change in changes_between(old, new).reported]
 
 
 def model(required: list[str] | None = None, **properties: Any) -> Node:
@@ -95,7 +95,7 @@ def test_what_breaks_those_who_send_may_not_break_those_who_read(case: tuple[Any
         (sent, described(old, TEXT), described(new, TEXT), f"makeThing, request body{place} (sent): "),
         (read_, described(TEXT, old), described(TEXT, new), f"makeThing, answer 200{place} (read): "),
     ):
-        [(found, text)] = tell(before, after)
+        [(found, text)] = report(before, after)
         assert (found, text.startswith(where)) == (weight, True), text
 
 
@@ -103,14 +103,14 @@ def test_a_schema_that_is_sent_and_read_breaks_by_either() -> None:
     shared = {"$ref": "#/components/schemas/Shared"}
     old = described(shared, shared) | {"components": {"schemas": {"Shared": model(a=TEXT)}}}
     new = described(shared, shared) | {"components": {"schemas": {"Shared": model(["a"], a=TEXT)}}}
-    assert tell(old, new) == [(BREAKING, "Shared.a (sent and read): is required now")]
-    assert tell(new, old) == [(BREAKING, "Shared.a (sent and read): is no longer required")]
+    assert report(old, new) == [(BREAKING, "Shared.a (sent and read): is required now")]
+    assert report(new, old) == [(BREAKING, "Shared.a (sent and read): is no longer required")]
 
 
 def test_a_schema_that_nobody_uses_breaks_nobody() -> None:
     old = described(TEXT, TEXT) | {"components": {"schemas": {"Idle": model(a=TEXT)}}}
     new = described(TEXT, TEXT) | {"components": {"schemas": {"Idle": model()}}}
-    assert tell(old, new) == [(OTHER, "Idle.a (not used): the property is removed")]
+    assert report(old, new) == [(OTHER, "Idle.a (not used): the property is removed")]
 
 
 def operation(description: Node) -> Node:
@@ -176,16 +176,16 @@ def test_changes_of_an_operation_and_back(name: str) -> None:
     change, forth, back, words = OPERATIONS[name]
     changed = drifted(PLAIN, change)
     for weight, old, new in ((forth, PLAIN, changed), (back, changed, PLAIN)):
-        [(found, text)] = tell(old, new)
+        [(found, text)] = report(old, new)
         assert (found, words in text) == (weight, True), text
 
 
-def test_servers_and_the_version_are_told_from_what_to_what() -> None:
+def test_servers_and_the_version_are_reported_from_what_to_what() -> None:
     old = PLAIN | {"servers": [{"url": "https://a.example"}]}
     new = drifted(
         old, lambda d: d["servers"].append({"url": "https://b.example"}), lambda d: d["info"].update(version="2")
     )
-    assert [text for _, text in tell(old, new)] == [
+    assert [text for _, text in report(old, new)] == [
         "info.version: is 2, and was 1",
         "servers: is https://a.example https://b.example, and was https://a.example",
     ]
@@ -200,15 +200,15 @@ def test_alternatives_are_a_set() -> None:
 
 def test_a_removed_operation_breaks_and_a_new_one_does_not() -> None:
     empty = PLAIN | {"paths": {}}
-    assert tell(PLAIN, empty) == [(BREAKING, "makeThing: the operation is removed (POST /things/{id})")]
-    assert tell(empty, PLAIN) == [(COMPATIBLE, "makeThing: the operation is new (POST /things/{id})")]
+    assert report(PLAIN, empty) == [(BREAKING, "makeThing: the operation is removed (POST /things/{id})")]
+    assert report(empty, PLAIN) == [(COMPATIBLE, "makeThing: the operation is new (POST /things/{id})")]
 
 
 def test_a_schema_with_another_name_is_one_change() -> None:
     thing = {"$ref": "#/components/schemas/Thing"}
     old = described(TEXT, thing) | {"components": {"schemas": {"Thing": model(a=TEXT)}}}
     new = json.loads(json.dumps(old).replace("Thing", "Item").replace("makeItem", "makeThing"))
-    assert tell(old, new) == [
+    assert report(old, new) == [
         (BREAKING, "Thing (read): the schema is now called Item, and so is its class in generated/"),
     ]
 
@@ -219,9 +219,9 @@ def test_schemas_that_refer_to_themselves_end() -> None:
         return described(TEXT, {"$ref": "#/components/schemas/Tree"}) | {"components": {"schemas": {"Tree": node}}}
 
     old, new = tree(TEXT), tree({"type": "integer"})
-    assert tell(old, new) == [(BREAKING, "Tree.leaf (read): its type is integer, and was string")]
+    assert report(old, new) == [(BREAKING, "Tree.leaf (read): its type is integer, and was string")]
     renamed = json.loads(json.dumps(new).replace("Tree", "Bush"))
-    assert (BREAKING, "makeThing, answer 200 (read): its schema is Bush, and was Tree") in tell(old, renamed)
+    assert (BREAKING, "makeThing, answer 200 (read): its schema is Bush, and was Tree") in report(old, renamed)
 
 
 SAME: list[tuple[Node, Node]] = [
@@ -252,14 +252,14 @@ def test_parameters_and_answers_may_be_components() -> None:
     item["parameters"] = [{"$ref": "#/components/parameters/id"}]
     item["post"]["responses"] = {"200": {"$ref": "#/components/responses/fine"}}
     item["post"]["requestBody"] = {"$ref": "#/components/requestBodies/thing"}
-    assert tell(inline, named) == []
+    assert report(inline, named) == []
 
 
-def test_words_are_counted_and_properties_that_are_called_like_them_are_told() -> None:
+def test_words_are_counted_and_properties_that_are_called_like_them_are_reported() -> None:
     old = described(TEXT, model(title=TEXT | {"description": "old"}, description=TEXT))
     new = described(TEXT, model(title=TEXT | {"description": "new", "example": "x"}, description={"type": "integer"}))
     changes = changes_between(old, new)
-    assert [str(change) for change in changes.told] == [
+    assert [str(change) for change in changes.reported] == [
         "makeThing, answer 200.description (read): its type is integer, and was string"
     ]
     assert changes.words == 2
@@ -267,14 +267,14 @@ def test_words_are_counted_and_properties_that_are_called_like_them_are_told() -
 
 @pytest.mark.parametrize("drift", ADDITIVE, ids=lambda drift: drift.__name__)
 def test_an_addition_is_compatible(drift: Drift) -> None:
-    assert tell(DESCRIPTION, drifted(DESCRIPTION, drift)) == [(COMPATIBLE, ADDITIVE[drift])]
+    assert report(DESCRIPTION, drifted(DESCRIPTION, drift)) == [(COMPATIBLE, ADDITIVE[drift])]
 
 
 @pytest.mark.parametrize("drift", MISFITS, ids=lambda drift: drift.__name__)
-def test_what_the_facade_does_not_fit_is_told(drift: Drift) -> None:
-    told = tell(DESCRIPTION, drifted(DESCRIPTION, drift))
-    assert told
-    assert told == sorted(told, key=lambda change: change[0])
+def test_what_the_facade_does_not_fit_is_reported(drift: Drift) -> None:
+    found = report(DESCRIPTION, drifted(DESCRIPTION, drift))
+    assert found
+    assert found == sorted(found, key=lambda change: change[0])
 
 
 # Nothing is missed, whatever changes
@@ -294,7 +294,7 @@ def test_nothing_changed() -> None:
 
 @settings(max_examples=40)  # validating takes its time
 @given(st.sampled_from(PLACES), st.sampled_from(["remove", "text", "true", "twice", "more"]))
-def test_every_change_is_told(place: tuple[Any, ...], way: str) -> None:
+def test_every_change_is_reported(place: tuple[Any, ...], way: str) -> None:
     changed = copy.deepcopy(DESCRIPTION)
     holder: Any = changed
     for step in place[:-1]:
@@ -314,7 +314,7 @@ def test_every_change_is_told(place: tuple[Any, ...], way: str) -> None:
         changes = changes_between(old, new)
         assert (changes == NOTHING) == (changed == DESCRIPTION)
         if without_prose(old) != without_prose(new) and way != "twice" and not says_the_default(key, value):
-            assert changes.told
+            assert changes.reported
         assert changes_between(new, new) == NOTHING
 
 

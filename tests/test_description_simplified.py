@@ -292,4 +292,4 @@ def test_any_description_is_prepared_or_refused(document: Node) -> None:
 def test_a_simplified_description_says_the_same_and_is_simple(document: Node) -> None:
     simple = simplified(document)
     assert simplified(simple) == simple
-    assert not changes_between(document, simple).told
+    assert not changes_between(document, simple).reported

@@ -470,12 +470,12 @@ REFUSED_DESCRIPTIONS: dict[str, tuple[str | bytes, str]] = {
     "control characters": ("openapi: 3.0.0\n\0", "cannot be read as YAML or JSON: unacceptable character"),
     "a list": ("- openapi: 3.0.0", "not a YAML or JSON object"),
     "two documents": ("a: 1\n---\nb: 2", "cannot be read as YAML or JSON: expected a single document"),
-    "a key twice in YAML": (f"{SOURCE}\nopenapi: 3.0.0", "the key 'openapi' stands twice in one object"),
-    "a key twice in JSON": ('{"info": {"title": 1, "title": 2}}', "the key 'title' stands twice in one object"),
+    "a key twice in YAML": (f"{SOURCE}\nopenapi: 3.0.0", "the key 'openapi' occurs twice in one object"),
+    "a key twice in JSON": ('{"info": {"title": 1, "title": 2}}', "the key 'title' occurs twice in one object"),
     "an alias of itself": (f"{SOURCE}\nx-loop: &loop [*loop]", "read as YAML or JSON: Circular reference"),
     "aliases of aliases": (
         "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]" for n in range(10)),
-        "read as YAML or JSON: its aliases stand for more than 200,000 values",
+        "read as YAML or JSON: its aliases expand to more than 200,000 values",
     ),
     "a tag of Python": (f"{SOURCE}\nx-evil: !!python/name:os.system", "could not determine a constructor"),
     "a broken tag": (f"{SOURCE}\nx-time: !!timestamp soon", "cannot be read as YAML or JSON"),
@@ -613,7 +613,7 @@ def test_the_overlay_changes_every_match_and_nothing_else(tmp_path: Path) -> Non
 
 def test_wrong_arguments_leave_the_package_as_it_was(project: Project) -> None:
     before = snapshot(project.generated)
-    assert "there is no file" in complaint(project.run("nowhere.yaml"))
+    assert "does not exist: name an OpenAPI description" in complaint(project.run("nowhere.yaml"))
     assert "it takes one description" in complaint(project.run("a.yaml", "b.yaml"))
     assert snapshot(project.generated) == before
 

@@ -433,7 +433,7 @@ def test_a_file_that_is_no_description_changes_nothing(project: Project) -> None
 def test_wrong_arguments_change_nothing(project: Project) -> None:
     refuse(project, "nowhere.yaml cannot be read (No such file or directory)", "nowhere.yaml")
     refuse(project, "openapi cannot be read (Is a directory)", "openapi")
-    refuse(project, "it takes one FILE, and was given 2", "a", "b")
+    refuse(project, "it takes one FILE, not 2", "a", "b")
 
 
 def test_a_description_that_the_generator_fails_on_changes_nothing(project: Project) -> None:
@@ -557,7 +557,7 @@ def test_fetches_follows_and_takes_in(project: Project, serve: Serve) -> None:
 
 def test_a_failed_fetch_changes_nothing(project: Project, serve: Serve) -> None:
     url = serve("/api.yaml", b"<html>", Content_Type="text/html")
-    refuse(project, f"{url} answered a web page", BREX_DESCRIPTION_URL=url)
+    refuse(project, f"{url} answered with a web page", BREX_DESCRIPTION_URL=url)
     refuse(project, "cannot be fetched", BREX_DESCRIPTION_URL="https://127.0.0.1:9")
 
 
@@ -569,12 +569,12 @@ def check_download(url: str, shown: str, **limits: Any) -> None:
 
 
 def test_says_what_a_server_answered_in_place_of_a_description(serve: Serve) -> None:
-    check_download(serve("/gone", status=404), "answered 404 Not Found: look where Brex serves the file now")
+    check_download(serve("/gone", status=404), "answered 404 Not Found: find out where Brex serves the file now")
     check_download(serve("/down", b"x", status=503), "answered 503 Service Unavailable")
-    check_download(serve("/page", b"\xef\xbb\xbf <html>"), "answered a web page, and no OpenAPI description")
+    check_download(serve("/page", b"\xef\xbb\xbf <html>"), "answered with a web page, not an OpenAPI description")
     check_download(serve("/large", b"x" * 2048), "is larger than 1 KiB", largest=1024)
-    check_download(serve("/slow", b"x"), "comes too slowly", longest=-1.0)
-    check_download(serve("/zip", b"x", Content_Encoding="gzip"), "in a compression that was not asked for")
+    check_download(serve("/slow", b"x"), "is too slow", longest=-1.0)
+    check_download(serve("/zip", b"x", Content_Encoding="gzip"), "with a compression that was not requested")
     check_download(serve("/cut", b"x", Content_Length="9"), "cannot be fetched (peer closed connection")
     check_download(serve("/loop", status=302, Location="/loop"), "is one redirect too many")
     check_download(serve("/out", status=302, Location="http://example.com/x"), "is not an https address")
@@ -583,7 +583,7 @@ def test_says_what_a_server_answered_in_place_of_a_description(serve: Serve) -> 
 
 @pytest.mark.parametrize("url", ["http://example.com/api.yaml", "ftp://127.0.0.1/x", "file:///etc/passwd", "api.yaml"])
 def test_asks_no_address_that_is_not_https(url: str) -> None:
-    check_download(url, "is not an https address, and is not asked")
+    check_download(url, "is not an https address: download the description yourself")
 
 
 def test_says_that_it_is_offline() -> None:
