@@ -184,7 +184,8 @@ def answer(request):
 async def main():
     async with BrexAccounting("bxt_x", transport=httpx.MockTransport(answer)) as brex:
         await brex.records.query(
-            ids=["a", "b"], review_status="REVIEW", source_type="BILL", updated_after="2025-01-01T00:00:00Z"
+            ids=["a", "b"], review_status="REVIEW", source_type="BILL",
+            updated_after="2025-01-01T00:00:00Z", updated_before="2025-02-01T00:00:00Z",
         )
 
 asyncio.run(main())
@@ -232,8 +233,8 @@ def test_each_published_shape_of_the_filters_works(project: Project, shape: Drif
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
     assert snapshot(project.root / "src") == source
-    sent = "ids=a ids=b review_status=REVIEW limit=100 source_type=BILL updated_at[gt]=2025-01-01T00:00:00+00:00\n"
-    assert use(project, FILTER) == sent
+    times = "updated_at[gt]=2025-01-01T00:00:00+00:00 updated_at[lt]=2025-02-01T00:00:00+00:00"
+    assert use(project, FILTER) == f"ids=a ids=b review_status=REVIEW limit=100 source_type=BILL {times}\n"
 
 
 def test_where_the_facade_does_not_fit_it_names_each_place_and_changes_nothing(project: Project) -> None:
