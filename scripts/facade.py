@@ -30,25 +30,32 @@ class Facade:
         return {name: module for name, module, _ in self._operation_calls()}
 
     @cached_property
+    def refusals(self) -> list[dict[str, ast.expr]]:
+        """The entries of the table of refusals, each with its arguments by name."""
+        names = ("error", "status", "code", "strings")
+        found = [
+            dict(zip(names, node.args, strict=False)) | {word.arg: word.value for word in node.keywords if word.arg}
+            for _, node in self._calls()
+            if ast.unparse(node.func) == "Refusal" and node.args
+        ]
+        if not found:
+            raise LookupError("scripts/facade.py looks for Refusal(…) in src/brex_accounting/: it is not there")
+        return found
+
+    @cached_property
     def error_codes(self) -> dict[str, str]:
-        """The error codes that have their own class, and the class."""
-        return {
-            key.elts[1].value: ast.unparse(value).rpartition(".")[2]
-            for key, value in self._table("_BY_CODE")
-            if isinstance(key, ast.Tuple)
-            and isinstance(key.elts[1], ast.Constant)
-            and isinstance(key.elts[1].value, str)
-        }
+        """The error codes that have a class of their own, and that class."""
+        return {code: _class_name(refusal) for refusal in self.refusals for code in _constants(refusal.get("code"))}
 
     @cached_property
     def details(self) -> dict[str, tuple[str, str]]:
-        """The properties of an error's details that become attributes: the type and the class of each."""
-        found = {}
-        for table, kind in (("_CONFLICT_FIELDS", "string"), ("_RECORD_IDS", "array of string")):
-            for key, value in self._table(table):
-                names = [node.value for node in ast.walk(value) if isinstance(node, ast.Constant)]
-                found |= {str(name): (kind, ast.unparse(key).rpartition(".")[2]) for name in names}
-        return found
+        """The properties of an error's details that become attributes: what each is to be, and of which class."""
+        return {
+            name: (kind, _class_name(refusal))
+            for refusal in self.refusals
+            for argument, kind in (("strings", "string"), ("ids", "array of string"))
+            for name in _constants(refusal.get(argument))
+        }
 
     @cached_property
     def imports(self) -> set[tuple[str, str, str]]:
@@ -121,14 +128,14 @@ class Facade:
                     if [ast.unparse(target) for target in targets] == [name]:
                         yield module, node.value
 
-    def _table(self, name: str) -> Iterator[tuple[ast.expr, ast.expr]]:
-        """Return the entries of a dict. Raises LookupError."""
-        tables = [value for _, value in self._assigned(name) if isinstance(value, ast.Dict)]
-        if not tables:
-            raise LookupError(f"scripts/facade.py looks for the table {name} in src/brex_accounting/: it is not there")
-        yield from (
-            (key, value) for table in tables for key, value in zip(table.keys, table.values, strict=True) if key
-        )
+
+def _class_name(refusal: dict[str, ast.expr]) -> str:
+    return ast.unparse(refusal["error"]).rpartition(".")[2]
+
+
+def _constants(node: ast.expr | None) -> list[str]:
+    found = [] if node is None else [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+    return [value for value in found if isinstance(value, str)]
 
 
 def missing_imports(facade: Facade, package: Path) -> Iterator[tuple[str, str, str]]:

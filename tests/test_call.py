@@ -559,8 +559,8 @@ async def test_a_token_that_cannot_be_renewed() -> None:
     [
         ([OK], Tokens(None), errors.CallTimeoutError, Outcome.NOT_APPLIED),
         ([RESET, OK], Tokens(TOKEN, None), errors.CallTimeoutError, Outcome.UNKNOWN),
-        ([UNAUTHORIZED], Tokens(renews=None), errors.UnauthorizedError, Outcome.NOT_APPLIED),
-        ([RESET, UNAUTHORIZED], Tokens(renews=None), errors.UnauthorizedError, Outcome.UNKNOWN),
+        ([UNAUTHORIZED], Tokens(renews=None), errors.CallTimeoutError, Outcome.NOT_APPLIED),
+        ([RESET, UNAUTHORIZED], Tokens(renews=None), errors.CallTimeoutError, Outcome.UNKNOWN),
     ],
 )
 async def test_the_deadline_bounds_the_token(
@@ -864,15 +864,15 @@ async def test_on_attempt_and_the_log(caplog: pytest.LogCaptureFixture) -> None:
     ]
     assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
         ("brex_accounting", "DEBUG", "createIntegration attempt 1: 500 in 2.000 s"),
-        ("brex_accounting", "INFO", "createIntegration: attempt 1 came to 500, the next one is in 0.500 s"),
+        ("brex_accounting", "INFO", "createIntegration attempt 1: 500, next attempt in 0.500 s"),
         ("brex_accounting", "DEBUG", "createIntegration attempt 2: ConnectionFailedError in 0.000 s"),
         (
             "brex_accounting",
             "INFO",
-            "createIntegration: attempt 2 came to ConnectionFailedError, the next one is in 1.000 s",
+            "createIntegration attempt 2: ConnectionFailedError, next attempt in 1.000 s",
         ),
         ("brex_accounting", "DEBUG", "createIntegration attempt 3: 429 in 1.000 s"),
-        ("brex_accounting", "INFO", "createIntegration: attempt 3 came to 429, the next one is in 30.000 s"),
+        ("brex_accounting", "INFO", "createIntegration attempt 3: 429, next attempt in 30.000 s"),
         ("brex_accounting", "DEBUG", "createIntegration attempt 4: 200 in 0.250 s"),
     ]
 

@@ -49,7 +49,8 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert not self.closed
         self.requests.append(request)
-        return httpx.Response(self.status, json=INTEGRATION)
+        status = "DISABLED" if request.url.path.endswith("/disconnect") else "ACTIVE"
+        return httpx.Response(self.status, json=INTEGRATION | {"status": status})
 
     async def aclose(self) -> None:
         self.closed += 1

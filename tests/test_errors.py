@@ -130,7 +130,9 @@ def test_made_by_hand(kind: type[BrexError]) -> None:
 @pytest.mark.parametrize("kind", CLASSES)
 def test_made_of_nothing(kind: type[BrexError]) -> None:
     error = kind()
-    assert (error.outcome, error.operation, error.attempts) == (Outcome.NOT_APPLIED, None, 0)
+    certain = kind in {errors.ConfigurationError, errors.WebhookVerificationError}
+    assert error.outcome is (Outcome.NOT_APPLIED if certain else Outcome.UNKNOWN)
+    assert (error.operation, error.attempts) == (None, 0)
     assert (error.idempotency_key, error.disconnected_integration_id) == (None, None)
     assert all(hasattr(error, name) for name in all_attributes(kind))
 

@@ -137,7 +137,7 @@ async def test_the_same_create_later_is_a_new_request(brex: BrexAccounting, stor
 
 @pytest.mark.parametrize("operation", ["create", "disconnect", "reactivate"])
 async def test_a_retry_sends_the_same_again(brex: BrexAccounting, story: Story, operation: str) -> None:
-    story(DOWN, integration(1))
+    story(DOWN, integration(1, "DISABLED" if operation == "disconnect" else "ACTIVE"))
     arguments = ("ERP_A", "acct-42") if operation == "create" else ("int_1",)
     await getattr(brex.integrations, operation)(*arguments)
     first, second = story.requests

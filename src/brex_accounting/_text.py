@@ -22,3 +22,12 @@ def printable(text: str) -> str:
     """Text for one line of a terminal or a log: no control characters, not long."""
     clean = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * EXCERPT_LENGTH]).split())
     return clean if len(clean) <= EXCERPT_LENGTH else clean[: EXCERPT_LENGTH - 1] + "…"
+
+
+class Secret(str):
+    """A string whose repr shows nothing: tracebacks with locals show reprs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[secret]'"

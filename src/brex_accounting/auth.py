@@ -6,7 +6,7 @@ import os
 
 from ._arguments import check_token
 from ._auth.oauth2 import OAuth2
-from ._engine.call import Authorizer
+from ._engine.authorizer import Authorizer
 from .errors import ConfigurationError
 
 

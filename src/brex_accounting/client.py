@@ -12,7 +12,9 @@ import httpx
 from ._arguments import check_count
 from ._auth.oauth2 import OAuth2
 from ._clock import Clock
-from ._engine.call import Attempt, Authorizer, Engine, Shared
+from ._engine.attempt import Attempt
+from ._engine.authorizer import Authorizer
+from ._engine.call import Engine, Shared
 from ._engine.limits import RateLimit, RateLimiter
 from ._http.addresses import check_base_url
 from ._http.exchange import Timeout

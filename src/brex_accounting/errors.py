@@ -8,7 +8,7 @@ Every error is a `BrexError`. Its `outcome` says what the call did to the books:
     ├── ConnectionFailedError           no answer: refused, reset, name not found, TLS
     ├── CallTimeoutError                no answer in time
     ├── InvalidResponseError            an answer that cannot be understood
-    ├── TokenRefreshError               no token could be had now; the grant may still be good
+    ├── TokenRefreshError               could not obtain a token; the grant may still be good
     │   └── ReauthorizationRequiredError    the grant is dead: the customer must consent again
     ├── WebhookVerificationError        a webhook that is not proved to come from Brex, or cannot be read
     └── APIError                        the API said no
@@ -29,6 +29,8 @@ Every error is a `BrexError`. Its `outcome` says what the call did to the books:
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
@@ -56,11 +58,15 @@ class BrexError(Exception):
     """The root of all errors of this package.
 
     Every attribute can be given by its name when an error is made. Errors pickle, and hold no request, no header and
-    no secret.
+    no secret. `args` is the text and, for job queues that rebuild an error from its class and `args`, its attributes as
+    plain JSON values.
     """
 
-    outcome: Outcome = Outcome.NOT_APPLIED
-    """What this call did. Reads change nothing, so theirs is always NOT_APPLIED."""
+    __slots__ = ("_report",)  # what the text is made of, for those who word it otherwise; no part of a pickle
+
+    outcome: Outcome = Outcome.UNKNOWN
+    """What this call did. Reads change nothing, so theirs is NOT_APPLIED. An error that was built without saying so is
+    UNKNOWN: no error claims by default that nothing happened."""
     operation: str | None = None
     """The operation's id in the API's description, such as ``createIntegration``."""
     attempts: int = 0
@@ -70,29 +76,71 @@ class BrexError(Exception):
     disconnected_integration_id: str | None = None
     """The integration that `ensure(replace=True)` disconnected, or may have, before this happened."""
 
-    def __init__(self, text: str = "", **attributes: Any) -> None:
+    def __init__(self, text: str = "", state: Mapping[str, Any] | None = None, /, **attributes: Any) -> None:
         super().__init__(text)
         for name in attributes:
             if hasattr(Exception, name) or not hasattr(type(self), name):
                 message = f"{type(self).__name__} has no attribute {name!r}"
                 raise TypeError(message)
+        restored = _restore(type(self), state) if isinstance(state, Mapping) else {}
+        self.amend(**restored | attributes)
+
+    def amend(self, text: str | None = None, **attributes: Any) -> None:
+        """Change the text or attributes; for whoever learns more on the error's way to the caller."""
         self.__dict__.update(attributes)
+        state = _state(self.__dict__)
+        self.args = (str(self) if text is None else text, *([state] if state else []))
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+def _state(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The public attributes that JSON can carry."""
+    plain = {
+        name: value.value if isinstance(value, Outcome) else list(value) if isinstance(value, tuple) else value
+        for name, value in attributes.items()
+    }
+    return {name: value for name, value in plain.items() if value is not None and _is_json(value)}
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _restore(kind: type[BrexError], state: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `_state` wrote, leaving out what is not of this class."""
+    known = {name: value for name, value in state.items() if hasattr(kind, name) and not hasattr(Exception, name)}
+    if "outcome" in known:
+        known["outcome"] = Outcome.NOT_APPLIED if known["outcome"] == "not_applied" else Outcome.UNKNOWN
+    if isinstance(known.get("record_ids"), list):
+        known["record_ids"] = tuple(known["record_ids"])
+    return known
 
 
 class ConfigurationError(BrexError):
     """Wrong arguments or a wrong environment; nothing was sent."""
 
+    outcome: Outcome = Outcome.NOT_APPLIED
+
 
 class ConnectionFailedError(BrexError):
-    """There was no answer: refused, reset, name not found, TLS."""
+    """No answer: refused, reset, name not found, TLS."""
 
 
 class CallTimeoutError(BrexError):
-    """There was no answer in time: an attempt's timeout on the last attempt, or the call's deadline."""
+    """No answer in time: an attempt's timeout on the last attempt, or the call's deadline."""
 
 
 class InvalidResponseError(BrexError):
-    """There was an answer, and it cannot be understood: HTML, cut short, of another shape, a redirect."""
+    """An answer that cannot be understood: HTML, cut short, of another shape, a redirect."""
 
     status: int | None = None
     """The HTTP status of that answer."""
@@ -107,7 +155,7 @@ class InvalidResponseError(BrexError):
 
 
 class TokenRefreshError(BrexError):
-    """No access token could be had now; the grant may still be good."""
+    """Could not obtain an access token; the grant may still be good."""
 
 
 class ReauthorizationRequiredError(TokenRefreshError):
@@ -116,6 +164,8 @@ class ReauthorizationRequiredError(TokenRefreshError):
 
 class WebhookVerificationError(BrexError):
     """A webhook that is not proved to come from Brex just now, or that cannot be read. Nothing of it was used."""
+
+    outcome: Outcome = Outcome.NOT_APPLIED
 
     reason: WebhookReason | None = None
     """What is wrong with it: a Webhook-… header is missing or malformed; its timestamp is stale, or in the future; no
@@ -138,8 +188,9 @@ class APIError(BrexError):
     retry_after: float | None = None
     """Seconds to wait, where the API said how long."""
 
-    def __init__(self, text: str = "", **attributes: Any) -> None:
-        super().__init__(text or attributes.get("message", ""), **{"details": {}} | attributes)
+    def __init__(self, text: str = "", state: Mapping[str, Any] | None = None, /, **attributes: Any) -> None:
+        super().__init__(text or attributes.get("message", ""), state, **attributes)
+        self.__dict__.setdefault("details", {})
 
 
 class BadRequestError(APIError):

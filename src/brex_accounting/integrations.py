@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from brex_accounting_api.api.accounting_integrations import (
@@ -15,6 +16,7 @@ from brex_accounting_api.types import Anything, decode
 
 from ._arguments import check_id, check_text, is_id
 from ._engine.classify import Operation
+from ._engine.failure import add_obstacle
 from ._text import printable
 from .errors import BrexError, IntegrationExistsError, IntegrationNotActiveError, Outcome, VendorAccountMismatchError
 from .models import Integration, IntegrationStatus
@@ -136,15 +138,15 @@ class Integrations:
         try:
             return await self._create(vendor, vendor_account_id, deadline=deadline)
         except (IntegrationExistsError, VendorAccountMismatchError) as error:
-            obstacle = error.existing_integration_id
+            obstacle, doubt = error.existing_integration_id, error.outcome
             if not replace or not is_id(obstacle):
                 raise
         disconnected = False
         try:
-            disconnected = await self._clear_the_way(obstacle, deadline)
+            disconnected = await self._make_disabled(obstacle, deadline)
             return await self._create(vendor, vendor_account_id, deadline=deadline)
         except BrexError as error:
-            _tell_of_the_obstacle(error, obstacle, disconnected=disconnected)
+            _add_earlier_steps(error, obstacle, disconnected=disconnected, doubt=doubt is Outcome.UNKNOWN)
             raise
 
     async def ensure_disconnected(self, integration_id: str) -> None:
@@ -157,7 +159,7 @@ class Integrations:
             NotFoundError: There is no such integration.
             IntegrationNotActiveError: It is neither active nor disabled, but something this version does not know.
         """
-        await self._clear_the_way(integration_id, self._engine.deadline())
+        await self._make_disabled(integration_id, self._engine.deadline())
 
     async def ensure_active(self, integration_id: str) -> None:
         """Make sure that an integration is active, whoever made it so.
@@ -175,8 +177,8 @@ class Integrations:
             if error.existing_integration_id != integration_id:
                 raise
 
-    async def _clear_the_way(self, integration_id: str, deadline: Deadline) -> bool:
-        """Disconnect; say whether it was, or may have been, this call that did it."""
+    async def _make_disabled(self, integration_id: str, deadline: Deadline) -> bool:
+        """Disconnect; return whether this call did it, or may have."""
         try:
             await self._disconnect(integration_id, deadline=deadline)
         except IntegrationNotActiveError as error:
@@ -198,27 +200,51 @@ class Integrations:
             vendor_account_id=check_text(vendor_account_id, "vendor_account_id"),
         )
         request = create_integration.get_kwargs(body=body)
-        return await self._engine.call(CREATE, request, idempotency_key=idempotency_key, deadline=deadline)
+
+        def check(answer: Integration) -> str | None:
+            asked, got = (body.vendor, body.vendor_account_id), (answer.vendor, answer.vendor_account_id)
+            if [text.strip().casefold() for text in asked] != [text.strip().casefold() for text in got]:
+                return "its vendor or vendor account is not the one that was asked for"
+            return _check_status(answer, IntegrationStatus.ACTIVE)
+
+        return await self._engine.call(CREATE, request, idempotency_key=idempotency_key, deadline=deadline, check=check)
 
     async def _disconnect(
         self, integration_id: str, *, idempotency_key: str | None = None, deadline: Deadline | None = None
     ) -> Integration:
         request = disconnect_integration.get_kwargs(check_id(integration_id, "integration_id"))
-        return await self._engine.call(DISCONNECT, request, idempotency_key=idempotency_key, deadline=deadline)
+        check = _expect(integration_id, IntegrationStatus.DISABLED)
+        return await self._engine.call(
+            DISCONNECT, request, idempotency_key=idempotency_key, deadline=deadline, check=check
+        )
 
     async def _reactivate(self, integration_id: str, *, idempotency_key: str | None = None) -> Integration:
         request = reactivate_integration.get_kwargs(check_id(integration_id, "integration_id"))
-        return await self._engine.call(REACTIVATE, request, idempotency_key=idempotency_key)
+        check = _expect(integration_id, IntegrationStatus.ACTIVE)
+        return await self._engine.call(REACTIVATE, request, idempotency_key=idempotency_key, check=check)
 
 
-def _tell_of_the_obstacle(error: BrexError, obstacle: str, *, disconnected: bool) -> None:
-    """Say in the error of a later step of `ensure` what became of the integration that stood in the way."""
-    name = printable(obstacle)
-    if disconnected:
-        error.outcome = Outcome.UNKNOWN
+def _expect(integration_id: str, status: IntegrationStatus) -> Callable[[Integration], str | None]:
+    """Check that an answer is about this integration, and that it is in the state that was asked for."""
+
+    def check(answer: Integration) -> str | None:
+        if answer.id != integration_id:
+            return "its id is not the one that was asked for"
+        return _check_status(answer, status)
+
+    return check
+
+
+def _check_status(answer: Integration, status: IntegrationStatus) -> str | None:
+    """A status that this version does not know contradicts nothing."""
+    contradicts = answer.status != status and answer.status in list(IntegrationStatus)
+    return f"its status is {answer.status}, not {status}" if contradicts else None
+
+
+def _add_earlier_steps(error: BrexError, obstacle: str, *, disconnected: bool, doubt: bool) -> None:
+    """Put into the error of a later step of `ensure` what the steps before it did, or may have done."""
+    if disconnected or (error.operation == DISCONNECT.name and error.outcome is Outcome.UNKNOWN):
         error.disconnected_integration_id = obstacle
-        error.args = (f"{error} Before that, ensure disconnected {name}: call ensure again, or reactivate {name}.",)
-    elif error.operation == DISCONNECT.name:
-        if error.outcome is Outcome.UNKNOWN:
-            error.disconnected_integration_id = obstacle
-        error.args = (f"{error} It was to disconnect {name}, which stood in the way of ensure.",)
+    if disconnected or doubt:
+        error.outcome = Outcome.UNKNOWN
+    add_obstacle(error, printable(obstacle), disconnected=disconnected)

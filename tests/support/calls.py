@@ -13,7 +13,8 @@ import httpx
 
 from brex_accounting import Attempt, BrexError, ExportSucceeded, RateLimit, RetryPolicy, UserToken
 from brex_accounting._arguments import check_token
-from brex_accounting._engine.call import Authorizer, Engine, Shared
+from brex_accounting._engine.authorizer import Authorizer
+from brex_accounting._engine.call import Engine, Shared
 from brex_accounting._engine.classify import Operation
 from brex_accounting._engine.limits import RateLimiter
 from brex_accounting._http.exchange import Timeout
@@ -33,6 +34,7 @@ INTEGRATION = {
     "created_at": "2025-08-15T10:00:00Z",
 }
 EVERYTHING = INTEGRATION | {
+    "status": "NEW",  # a status that no operation contradicts
     "amount": {"amount": 1.10, "currency": "USD"},
     "type": "CARD_EXPENSE_POST",
     "review_status": "READY_FOR_EXPORT",
@@ -262,7 +264,7 @@ class Rig:
         """Nothing is held any more: no slot, no place in the limiter, no task."""
         for _ in range(5):  # asyncio ends an asynchronous generator that was left in the middle in a task
             await asyncio.sleep(0)
-        assert self.limiter._running == 0
+        assert self.limiter.running == 0
         assert self.transport.now == 0
         for slots in self.network._slots.values():
             assert slots._gate._free == self.network._size

@@ -49,17 +49,17 @@ class Request:
 class FaultServer:
     """Each request takes the next fault, the last one stays; `talk` instead does as it likes with a connection."""
 
-    def __init__(self, *faults: Fault, talk: Fault | None = None) -> None:
+    def __init__(self, *faults: Fault, talk: Fault | None = None, port: int = 0) -> None:
         self.faults = list(faults) or [ok]
-        self.talk = talk
+        self.talk, self.port = talk, port
         self.requests: list[Request] = []
         self.accepted = self.open = self.at_work = self.most = 0
         self._handlers = set[asyncio.Task[None]]()
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1000)
+        self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         return self
 

@@ -1,60 +1,41 @@
-"""The call engine: every call ends in a known outcome.
+"""The call: attempts until it succeeds, fails, or runs out of time.
 
-A call goes through the gate and the limiter, takes a token, sends, and is judged; then it succeeds, raises, or waits
-and goes round again. What the answers mean is decided in `_verdict`; here is only the going round.
+Each attempt waits for the end of an outage, for a slot and for the limiter, takes a token, sends, and is classified.
+What an answer means is decided in `classify`; this is the loop around it.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
-
-import attrs
+from typing import Any, TypeVar
 
 from brex_accounting import errors
 from brex_accounting._arguments import check_idempotency_key
 from brex_accounting._clock import Clock, Deadline, TimeLimit
 from brex_accounting._http.exchange import Timeout
-from brex_accounting._http.network import Network, Slot
+from brex_accounting._http.network import CLOSED, Network, Slot
+from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._retry import RetryPolicy, RetryQuota
+from brex_accounting._text import Secret
 from brex_accounting._version import __version__
 
-from .classify import AttemptOutcome, Operation, Retry, classify
+from .attempt import Attempt, report
+from .authorizer import Authorizer
+from .classify import AttemptOutcome, Operation, Reach, Retry, classify
 from .failure import make_error
 from .limits import RateLimiter
+from .outage import Outage, Turn
+from .refusals import Advice
 
 T = TypeVar("T")
-
-logger = logging.getLogger("brex_accounting")
 
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip",
     "User-Agent": f"brex-accounting/{__version__}",
 }
-
-
-@attrs.frozen
-class Attempt:
-    """One attempt of a call, as `on_attempt` receives it, after the attempt."""
-
-    operation: str
-    """The operation's id in the API's description."""
-    number: int
-    """From 1, in the order of sending."""
-    status: int | None
-    """The HTTP status, where an answer came."""
-    error: str | None
-    """The name of the error that this attempt alone would raise; None for a success."""
-    seconds: float
-    """From the request's start to the end of its answer."""
-    retry_in: float | None
-    """Seconds until the next attempt; None when this was the last."""
-    idempotency_key: str | None
-    trace_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +48,10 @@ class Shared:
     quota: RetryQuota
     clock: Clock
     on_attempt: Callable[[Attempt], None] | None
+    outage: Outage = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outage", Outage(self.clock))
 
 
 @dataclass(slots=True)
@@ -77,24 +62,37 @@ class _Progress:
     request: Mapping[str, Any]
     key: str | None
     deadline: Deadline
+    check: Callable[[Any], str | None] | None = None
+    """Says why a success does not answer the request, if it does not."""
     attempts: int = 0
     retries: int = 0
+    missed: int = 0
+    """Probes of other calls that failed while this one waited: they count as attempts."""
     doubt: bool = False
     replayed: bool = False
     asked_again: bool = False
+    probing: bool = False
     cost: int = 0
     """What the last retry drew from the quota."""
     owed: int = 0
     """The same, until the retry is sent."""
+    last: AttemptOutcome[Any] | None = None
+    """What the last attempt came to, or the last probe that this call waited for."""
+
+    @property
+    def counted(self) -> int:
+        """The attempts that `max_attempts` bounds: the replay after a 401 is not one of them."""
+        return self.attempts - self.replayed + self.missed
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
-    """What an attempt came to, with which token; `seconds` is None where none was made."""
+class _Attempted:
+    """What an attempt came to, and with which token; without `seconds`, none was made."""
 
-    result: AttemptOutcome[Any]
+    outcome: AttemptOutcome[Any]
+    sent_at: float = 0.0
     seconds: float | None = None
-    token: str = field(default="", repr=False)
+    token: str = Secret()
 
 
 class Engine:
@@ -119,180 +117,225 @@ class Engine:
         *,
         idempotency_key: str | None = None,
         deadline: Deadline | None = None,
+        check: Callable[[T], str | None] | None = None,
     ) -> T:
-        """Run a call to its end. Raises BrexError, from a frame that never saw the token."""
+        """Run a call to its end.
+
+        Args:
+            operation: What to do.
+            request: What the generated `get_kwargs` gave.
+            idempotency_key: The caller's, for a write; None: a new one.
+            deadline: One that several calls share; None: one of its own.
+            check: Returns why a success does not answer this request (another id, another state); None: it does.
+
+        Raises:
+            BrexError: From a frame that never saw the token.
+        """
         key = None if operation.safe else check_idempotency_key(idempotency_key)
-        call = _Progress(operation, request, key, deadline or self.deadline())
+        call = _Progress(operation, request, key, deadline or self.deadline(), check)
         try:
-            result = await self._run(call)
+            outcome = await self._run(call)
         finally:
+            if call.probing:
+                self.shared.outage.abandon()
             self.shared.quota.give_back(call.owed)
-        if result.error is None:
-            return result.value  # type: ignore[return-value]  # of the operation's type
-        raise make_error(operation, result, attempts=call.attempts, key=key, doubt=call.doubt)
+        if outcome.error is None:
+            return outcome.value  # type: ignore[return-value]  # of the operation's type
+        raise make_error(operation, outcome, attempts=call.attempts, key=key, doubt=call.doubt)
 
     async def pause(self, retries: int, deadline: Deadline) -> bool:
-        """Wait as before a retry, after so many of a call that its caller repeats; False: there is none."""
+        """Wait as before a retry, for a caller that repeats its calls itself; False: it has had its last attempt."""
         wait = self._retry.backoff(retries, self.shared.clock)
         if retries + 1 >= self._retry.max_attempts or wait >= deadline.remaining():
             return False
         if not self.shared.quota.draw(RetryQuota.RETRY_COST):
             return False
-        await self.shared.clock.sleep(wait)
+        try:
+            await self.shared.clock.sleep(wait)
+        except BaseException:
+            self.repay(1)
+            raise
         return True
 
     def repay(self, pauses: int) -> None:
-        """Give the quota back what so many pauses drew: the retries after them came to something."""
+        """Give the quota back what so many pauses drew: the retries after them succeeded."""
         self.shared.quota.give_back(pauses * RetryQuota.RETRY_COST)
 
     async def _run(self, call: _Progress) -> AttemptOutcome[Any]:
+        shared = self.shared
         while True:
             slot = await self._admit(call)
             if isinstance(slot, AttemptOutcome):
                 return slot
             try:
-                tried = await self._attempt(call, slot)
+                attempted = await self._attempt(call, slot)
             finally:
-                self.shared.limiter.release()
+                shared.limiter.release(slot.pool.loop)
                 slot.pool.release(slot)
-            result = tried.result
-            if tried.seconds is None:
-                return result
-            call.doubt = call.doubt or result.doubt
-            replay = False
-            if result.status == HTTPStatus.UNAUTHORIZED and not call.replayed:
-                result = await self._renew(call, tried)
+            outcome = attempted.outcome
+            if attempted.seconds is None:
+                return outcome
+            call.last = outcome
+            call.doubt = call.doubt or outcome.doubt
+            shared.outage.observe(
+                outcome, attempted.sent_at, probe=call.probing, retries=call.retries, policy=self._retry
+            )
+            call.probing = replay = False
+            if outcome.status == HTTPStatus.UNAUTHORIZED and not call.replayed:
+                outcome = await self._renew(call, attempted)
                 replay = call.replayed
-            wait = 0.0 if replay else self._wait_before_retry(call, result)
-            self._tell(call, tried.result, tried.seconds, wait)
-            if result.error is None:
-                self.shared.auth.accepted(tried.token)
-                self.shared.quota.give_back(call.cost or RetryQuota.CLEAN_SUCCESS)
+            wait = 0.0 if replay else self._wait_before_retry(call, outcome)
+            report(
+                shared.on_attempt,
+                Attempt(
+                    operation=call.operation.name,
+                    number=call.attempts,
+                    status=attempted.outcome.status,
+                    error=None if attempted.outcome.error is None else attempted.outcome.error.__name__,
+                    seconds=attempted.seconds,
+                    retry_in=wait,
+                    idempotency_key=call.key,
+                    trace_id=attempted.outcome.trace_id,
+                ),
+            )
+            if outcome.error is None:
+                shared.auth.accepted(attempted.token)
+                shared.quota.give_back(call.cost or RetryQuota.CLEAN_SUCCESS)
             if wait is None:
-                return result
-            if wait > 0:
-                await self.shared.clock.sleep(wait)
+                return outcome
+            if wait > 0 and not shared.outage.active:  # an outage has a wait of its own
+                await shared.clock.sleep(wait)
 
     async def _admit(self, call: _Progress) -> Slot | AttemptOutcome[Any]:
-        """Wait for a slot and for the limiter, or tell why there is no attempt."""
-        again = call.deadline.started
-        try:
-            with TimeLimit(call.deadline.remaining()):
-                slot = await self.shared.network.acquire(again=again)
-                try:
-                    await self.shared.limiter.acquire(again=again)
-                except BaseException:
-                    slot.pool.release(slot)
-                    raise
-        except TimeoutError:
-            return _OUT_OF_TIME
-        except errors.BrexError as error:
-            return _stopped(call, error)
-        call.deadline.start()
-        return slot
+        """Wait for the end of an outage, for a slot and for the limiter; or return why there is no attempt."""
+        shared = self.shared
+        while True:
+            if shared.outage.active and (end := await self._wait_out(call)) is not None:
+                return end
+            again = call.deadline.started
+            try:
+                with TimeLimit(call.deadline.remaining()):
+                    slot = await shared.network.acquire(again=again)
+                    try:
+                        await shared.limiter.acquire(again=again)
+                    except BaseException:
+                        slot.pool.release(slot)
+                        raise
+            except TimeoutError:
+                return _out_of_time("waiting for its turn")
+            except errors.BrexError as error:
+                return _stopped(call, error)
+            if call.probing or not shared.outage.active:
+                call.deadline.start()
+                return slot
+            shared.limiter.release(slot.pool.loop, used=False)
+            slot.pool.release(slot)
 
-    async def _attempt(self, call: _Progress, slot: Slot) -> _Tried:
+    async def _wait_out(self, call: _Progress) -> AttemptOutcome[Any] | None:
+        """Wait until the outage is over or it is this call's turn to probe; or return why the call ends."""
+        call.deadline.start()
+        while True:
+            try:
+                with TimeLimit(call.deadline.remaining()):
+                    turn = await self.shared.outage.turn()
+            except TimeoutError:
+                return _out_of_time("waiting for the API to come back")
+            if turn is Turn.GO:
+                return None
+            if turn is Turn.PROBE:
+                call.probing = True
+                if call.last is None or call.owed:
+                    return None
+                return None if self._draw(call, call.last) else call.last
+            call.missed += 1
+            call.retries += 1
+            call.last = replace(turn, doubt=False, text=turn.text if call.attempts else f"not sent, since {turn.text}")
+            if call.counted >= self._retry.max_attempts:
+                return call.last
+
+    async def _attempt(self, call: _Progress, slot: Slot) -> _Attempted:
         shared = self.shared
         try:
             slot.pool.check_open()
             with TimeLimit(call.deadline.remaining()):
-                token = await shared.auth.token()
+                token = Secret(await shared.auth.token())
         except TimeoutError:
-            return _Tried(_OUT_OF_TIME)
+            return _Attempted(_out_of_time("waiting for an access token"))
         except errors.BrexError as error:
-            return _Tried(_stopped(call, error))
+            return _Attempted(_stopped(call, error))
         remaining = call.deadline.remaining()
         if remaining <= 0:
-            return _Tried(_OUT_OF_TIME)
-        headers = {**_HEADERS, "Authorization": f"Bearer {token}"}
+            return _Attempted(_out_of_time("waiting for an access token"))
+        headers = {**_HEADERS, "Authorization": Secret(f"Bearer {token}")}
         if call.key is not None:
             headers["Idempotency-Key"] = call.key
         call.attempts += 1
         call.owed = 0
-        began = shared.clock.monotonic()
-        came = await shared.network.exchange(slot, call.request, headers, self._timeout.within(remaining))
-        seconds = shared.clock.monotonic() - began
-        result = classify(call.operation, came, doubt=call.doubt, now=shared.clock.wall())
-        if result.error is not None:
-            result = classify(call.operation, came.without(token), doubt=call.doubt, now=shared.clock.wall())
-        if result.error is errors.InvalidResponseError:
+        sent_at = shared.clock.monotonic()
+        received = await shared.network.exchange(slot, call.request, headers, self._timeout.within(remaining))
+        seconds = shared.clock.monotonic() - sent_at
+        if isinstance(received, TransportFailure) or not HTTPStatus.OK <= received.status < HTTPStatus.MULTIPLE_CHOICES:
+            received = received.without(token)
+        outcome = self._classify(call, received)
+        if outcome.error is errors.InvalidResponseError:
+            outcome = self._classify(call, received.without(token))
             slot.broken = True  # what comes next on this connection may belong to this answer
-        return _Tried(result, seconds, token)
+        return _Attempted(outcome, sent_at, seconds, token)
 
-    async def _renew(self, call: _Progress, tried: _Tried) -> AttemptOutcome[Any]:
-        """Ask, once in a call, for another token than the refused one; tell what to end with where there is none."""
+    def _classify(self, call: _Progress, received: Response | TransportFailure) -> AttemptOutcome[Any]:
+        return classify(call.operation, received, doubt=call.doubt, now=self.shared.clock.wall(), check=call.check)
+
+    async def _renew(self, call: _Progress, attempted: _Attempted) -> AttemptOutcome[Any]:
+        """Ask, once in a call, for another token than the refused one; return what to end with if there is none."""
         try:
             with TimeLimit(call.deadline.remaining()):
-                call.replayed = await self.shared.auth.rejected(tried.token)
+                call.replayed = await self.shared.auth.rejected(attempted.token)
         except errors.BrexError as error:
             return _stopped(call, error)
         except TimeoutError:
-            pass  # the refusal is the answer then
-        return tried.result
+            return _out_of_time("waiting for another access token, after the API refused one (401)")
+        return attempted.outcome
 
-    def _wait_before_retry(self, call: _Progress, result: AttemptOutcome[Any]) -> float | None:
-        """Seconds to wait before another attempt, or None: there is none. Draws on the quota."""
-        policy, shared, after = self._retry, self.shared, result.retry_after
-        throttled = result.retry is Retry.THROTTLED
-        if result.retry is Retry.NO or (result.doubt and not call.operation.resend):
+    def _wait_before_retry(self, call: _Progress, outcome: AttemptOutcome[Any]) -> float | None:
+        """Seconds to wait before another attempt, or None: this was the last. Draws on the quota, or an outage does."""
+        policy, shared, after = self._retry, self.shared, outcome.retry_after
+        if after is not None and outcome.retry is Retry.THROTTLED:
+            shared.limiter.pause(min(after, policy.max_retry_after))
+        if outcome.retry is Retry.NO or (outcome.doubt and not call.operation.resend):
             return None
-        wait = policy.backoff(call.retries, shared.clock)
-        if after is not None:
-            if after > policy.max_retry_after:
-                return None
-            if throttled:
-                shared.limiter.pause(after)
-            wait = max(wait, after)
-        if call.attempts - call.replayed >= policy.max_attempts or (result.retry is Retry.ONCE and call.asked_again):
+        if after is not None and after > policy.max_retry_after:
             return None
-        cost = RetryQuota.THROTTLED_COST if throttled else RetryQuota.RETRY_COST
-        if wait >= call.deadline.remaining() or not shared.quota.draw(cost):
+        if call.counted >= policy.max_attempts or (outcome.retry is Retry.ONCE and call.asked_again):
             return None
-        call.cost = call.owed = cost
+        if shared.outage.active:
+            wait = shared.outage.remaining()
+        elif outcome.reach is Reach.AWAY:
+            wait = max(policy.pause(call.retries, shared.clock), after or 0.0)
+        else:
+            wait = max(policy.backoff(call.retries, shared.clock), after or 0.0)
+        if wait >= call.deadline.remaining() or not (shared.outage.active or self._draw(call, outcome)):
+            return None
         call.retries += 1
-        call.asked_again = call.asked_again or result.retry is Retry.ONCE
+        call.asked_again = call.asked_again or outcome.retry is Retry.ONCE
         return wait
 
-    def _tell(self, call: _Progress, result: AttemptOutcome[Any], seconds: float, wait: float | None) -> None:
-        name, number = call.operation.name, call.attempts
-        error = None if result.error is None else result.error.__name__
-        came = result.status if result.status is not None else error
-        logger.debug("%s attempt %d: %s in %.3f s", name, number, came, seconds)
-        if wait is not None:
-            logger.info("%s: attempt %d came to %s, the next one is in %.3f s", name, number, came, wait)
-        if self.shared.on_attempt is not None:
-            attempt = Attempt(name, number, result.status, error, seconds, wait, call.key, result.trace_id)
-            try:
-                self.shared.on_attempt(attempt)
-            except Exception:  # a broken hook must not cost the caller the outcome of the call
-                logger.warning("on_attempt raised, which is ignored", exc_info=True)
+    def _draw(self, call: _Progress, outcome: AttemptOutcome[Any]) -> bool:
+        """Draw what a retry costs from the quota."""
+        cost = RetryQuota.THROTTLED_COST if outcome.retry is Retry.THROTTLED else RetryQuota.RETRY_COST
+        if not self.shared.quota.draw(cost):
+            return False
+        call.cost = call.owed = cost
+        return True
 
 
-_OUT_OF_TIME: AttemptOutcome[Any] = AttemptOutcome(error=errors.CallTimeoutError, text="the deadline has passed")
+def _out_of_time(doing: str) -> AttemptOutcome[Any]:
+    return AttemptOutcome(
+        error=errors.CallTimeoutError, text=f"the deadline has passed while {doing}", advice=Advice.ALLOW_MORE_TIME
+    )
 
 
 def _stopped(call: _Progress, error: errors.BrexError) -> AttemptOutcome[Any]:
-    """End a call with an error that somebody else raised; a client that is closed in mid-call lost its connection."""
-    if isinstance(error, errors.ConfigurationError) and call.attempts:
-        return AttemptOutcome(error=errors.ConnectionFailedError, text=str(error))
+    """End a call with an error from elsewhere; a client that is closed during a call lost its connection."""
+    if isinstance(error, errors.ConfigurationError) and call.attempts and str(error) == CLOSED:
+        return AttemptOutcome(error=errors.ConnectionFailedError, text=str(error), advice=Advice.CHECK_THE_NETWORK)
     return AttemptOutcome(error=type(error), failure=error)
-
-
-class Authorizer(Protocol):
-    """What the engine asks of an authorization."""
-
-    async def token(self) -> str:
-        """Give the access token for the next attempt."""
-        ...
-
-    async def rejected(self, token: str) -> bool:
-        """Learn that the API answered 401 to this token; say whether to replay the request with a new one."""
-        ...
-
-    def accepted(self, token: str) -> None:
-        """Learn that the API took this token."""
-        ...
-
-    async def aclose(self) -> None:
-        """Bring what is under way to its end."""
-        ...

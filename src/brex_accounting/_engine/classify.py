@@ -1,4 +1,4 @@
-"""What an answer means for a call: the table of the design, as a pure function."""
+"""What an attempt came to: success or error, whether it may have changed something, whether to try again. No I/O."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from brex_accounting import errors
 from brex_accounting._http.response import Response, TransportFailure, retry_after
 from brex_accounting._text import EXCERPT_LENGTH, printable
 from brex_accounting_api.codec import decode
+
+from .refusals import Advice, refusal_of
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ class Operation(Generic[T]):
     safe: bool = False
     """Whether it only reads (RFC 9110 9.2.1): then nothing is in doubt, and no Idempotency-Key is sent."""
     resend: bool = True
-    """Whether a call goes on after an attempt in doubt; if not, whoever makes it finds out first what became of it."""
+    """Whether a call goes on after an attempt in doubt; if not, its caller first finds out what that attempt did."""
 
 
 class Retry(Enum):
@@ -38,6 +40,21 @@ class Retry(Enum):
     THROTTLED = auto()
     ONCE = auto()
     """With the same key, for the first attempt may still be at work; but not twice."""
+
+
+class Reach(Enum):
+    """How far an attempt got."""
+
+    ANSWERED = auto()
+    """The API answered, be it with an error."""
+    AWAY = auto()
+    """It did not get through: refused, broken off, or a gateway that says so."""
+    THROTTLED = auto()
+    UNCLEAR = auto()
+    """It was sent, and no whole answer came in time."""
+
+
+_GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,8 @@ class AttemptOutcome(Generic[T]):
     retry: Retry = Retry.NO
     doubt: bool = False
     """Whether this attempt may have changed something without saying so."""
+    reach: Reach = Reach.ANSWERED
+    advice: Advice = Advice.LOOK_AT_DETAILS
     status: int | None = None
     retry_after: float | None = None
     trace_id: str | None = None
@@ -59,148 +78,140 @@ class AttemptOutcome(Generic[T]):
 
 
 def classify(
-    operation: Operation[T], came: Response | TransportFailure, *, doubt: bool, now: float
+    operation: Operation[T],
+    received: Response | TransportFailure,
+    *,
+    doubt: bool,
+    now: float,
+    check: Callable[[T], str | None] | None = None,
 ) -> AttemptOutcome[T]:
-    """Tell what came back of an attempt; `doubt` is that of the attempts before it, `now` the wall clock."""
-    if isinstance(came, TransportFailure):
-        error = errors.CallTimeoutError if came.timed_out else errors.ConnectionFailedError
-        return AttemptOutcome(error=error, text=printable(came.reason), retry=Retry.YES, doubt=came.sent)
-    if came.too_large:
-        return _unreadable(came, "its body is larger than 64 MiB", Retry.NO)
-    if HTTPStatus.OK <= came.status < HTTPStatus.MULTIPLE_CHOICES:
-        return _classify_success(operation, came)
-    if came.status < HTTPStatus.BAD_REQUEST:
-        redirect = came.status >= HTTPStatus.MULTIPLE_CHOICES
-        return _unreadable(came, "redirects are not followed" if redirect else "it is none to this request", Retry.NO)
-    return _classify_refusal(came, doubt=doubt, now=now)
+    """Say what an attempt came to.
+
+    Args:
+        operation: What was asked.
+        received: What came back.
+        doubt: That of the attempts before it.
+        now: The wall clock.
+        check: Returns why a success does not answer this request, if it does not.
+    """
+    if isinstance(received, TransportFailure):
+        return _classify_failure(received)
+    if received.too_large:
+        return _unreadable(received, "its body is larger than 64 MiB", Retry.NO)
+    if HTTPStatus.OK <= received.status < HTTPStatus.MULTIPLE_CHOICES:
+        return _classify_success(operation, received, check)
+    if received.status < HTTPStatus.BAD_REQUEST:
+        redirect = received.status >= HTTPStatus.MULTIPLE_CHOICES
+        reason = "redirects are not followed" if redirect else "it is not an answer to this request"
+        return _unreadable(received, reason, Retry.NO)
+    return _classify_refusal(received, doubt=doubt, now=now)
 
 
-def _classify_success(operation: Operation[T], answer: Response) -> AttemptOutcome[T]:
-    if answer.defect:
-        return _unreadable(answer, answer.defect, Retry.YES)
-    if not is_json_type(answer.content_type):
-        return _unreadable(answer, "it is not JSON by its Content-Type", Retry.YES)
+def _classify_failure(failure: TransportFailure) -> AttemptOutcome[Any]:
+    return AttemptOutcome(
+        error=errors.CallTimeoutError if failure.timed_out else errors.ConnectionFailedError,
+        text=printable(failure.reason),
+        retry=Retry.YES,
+        doubt=failure.sent,
+        reach=Reach.UNCLEAR if failure.timed_out and failure.sent else Reach.AWAY,
+        advice=Advice.ALLOW_MORE_TIME if failure.timed_out else Advice.CHECK_THE_NETWORK,
+    )
+
+
+def _classify_success(
+    operation: Operation[T], response: Response, check: Callable[[T], str | None] | None
+) -> AttemptOutcome[T]:
+    if response.defect:
+        return _unreadable(response, response.defect, Retry.YES)
+    if not is_json_type(response.content_type):
+        return _unreadable(response, "it is not JSON by its Content-Type", Retry.YES)
     record_id = None
     try:
-        value = operation.read(answer.body)
+        value = operation.read(response.body)
     except ValueError as error:
         reason, record_id = str(error), getattr(error, "record_id", None)
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not hide that the change was made
         reason = type(error).__name__
     else:
-        return AttemptOutcome(value=value, status=answer.status, trace_id=answer.trace_id)
-    if not answer.body:
-        return _unreadable(answer, "its body is empty", Retry.YES)
-    return _unreadable(answer, reason, Retry.NO if is_json(answer.body) else Retry.YES, record_id)
+        mismatch = None if check is None else check(value)
+        if mismatch is not None:
+            return _unreadable(response, f"it does not answer this request: {mismatch}", Retry.NO)
+        return AttemptOutcome(value=value, status=response.status, trace_id=response.trace_id)
+    if not response.body:
+        return _unreadable(response, "its body is empty", Retry.YES)
+    return _unreadable(response, reason, Retry.NO if is_json(response.body) else Retry.YES, record_id, operation.name)
 
 
-def _unreadable(answer: Response, reason: str, retry: Retry, record_id: str | None = None) -> AttemptOutcome[Any]:
+_UNREADABLE_RECORD = {
+    "queryAccountingRecords": Advice.GO_ON_WITHOUT,
+    "getAccountingRecord": Advice.UPGRADE,
+}
+
+
+def _unreadable(
+    response: Response, reason: str, retry: Retry, record_id: str | None = None, operation: str = ""
+) -> AttemptOutcome[Any]:
     """Only facts about the body go into the text: the body of a success is other people's books."""
+    advice = _UNREADABLE_RECORD.get(operation) if record_id else None
     return AttemptOutcome(
         error=errors.InvalidResponseError,
-        text=f"the answer {answer.status} {_body_facts(answer)} cannot be understood: {reason}",
+        text=f"the answer {response.status} {_body_facts(response)} cannot be understood: {reason}",
         attributes={
-            "status": answer.status,
-            "content_type": answer.content_type,
-            "length": answer.length,
+            "status": response.status,
+            "content_type": response.content_type,
+            "length": response.length,
             "record_id": record_id,
-            "trace_id": answer.trace_id,
+            "trace_id": response.trace_id,
         },
         retry=retry,
         doubt=True,
-        status=answer.status,
-        trace_id=answer.trace_id,
+        reach=Reach.UNCLEAR,
+        advice=advice or Advice.CHECK_WHAT_IS_BETWEEN,
+        status=response.status,
+        trace_id=response.trace_id,
     )
 
 
-def _body_facts(answer: Response) -> str:
-    return f"({printable(answer.content_type or 'no Content-Type')}, {answer.length} bytes)"
+def _body_facts(response: Response) -> str:
+    return f"({printable(response.content_type or 'no Content-Type')}, {response.length} bytes)"
 
 
-def _classify_refusal(answer: Response, *, doubt: bool, now: float) -> AttemptOutcome[Any]:
-    envelope = read_envelope(answer.body)
-    wait = retry_after(answer.headers, now)
-    status, code, details = answer.status, envelope.error_code, envelope.details
+def _classify_refusal(response: Response, *, doubt: bool, now: float) -> AttemptOutcome[Any]:
+    envelope = read_envelope(response.body)
+    wait = retry_after(response.headers, now)
+    status, code = response.status, envelope.error_code
+    refusal = refusal_of(status, code)
     in_doubt = status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    error = _error_class(status, code)
-    retry = Retry.NO
+    retry, reach = Retry.NO, Reach.AWAY if status in _GATEWAY else Reach.ANSWERED
     if in_doubt:
         retry = Retry.YES
     elif status == HTTPStatus.TOO_MANY_REQUESTS:
-        retry = Retry.THROTTLED
-    elif error is errors.ConflictError and doubt:
+        retry, reach = Retry.THROTTLED, Reach.THROTTLED
+    elif refusal.error is errors.ConflictError and doubt:
         retry = Retry.ONCE
     said = f"{status} {printable(code or '')}".rstrip() + (f": {envelope.message}" if envelope.message else "")
     if code is None:
-        said += f" {_body_facts(answer)}"
+        said += f" {_body_facts(response)}"
     return AttemptOutcome(
-        error=error,
+        error=refusal.error,
         text=f"the API answered {said}",
         attributes={
             "status": status,
             "error_code": code,
             "message": envelope.message,
-            "details": details,
-            "trace_id": answer.trace_id,
+            "details": envelope.details,
+            "trace_id": response.trace_id,
             "retry_after": wait,
-            **_fields(error, details),
+            **refusal.attributes(envelope.details),
         },
         retry=retry,
         doubt=in_doubt,
+        reach=reach,
+        advice=refusal.advice,
         status=status,
         retry_after=wait,
-        trace_id=answer.trace_id,
+        trace_id=response.trace_id,
     )
-
-
-_BY_STATUS: dict[int, type[errors.APIError]] = {
-    HTTPStatus.BAD_REQUEST: errors.BadRequestError,
-    HTTPStatus.UNAUTHORIZED: errors.UnauthorizedError,
-    HTTPStatus.FORBIDDEN: errors.ForbiddenError,
-    HTTPStatus.NOT_FOUND: errors.NotFoundError,
-    HTTPStatus.CONFLICT: errors.ConflictError,
-    HTTPStatus.UNPROCESSABLE_ENTITY: errors.UnprocessableError,
-    HTTPStatus.TOO_MANY_REQUESTS: errors.RateLimitedError,
-}
-
-_BY_CODE: dict[tuple[int, str], type[errors.APIError]] = {
-    (HTTPStatus.CONFLICT, "ACTIVE_INTEGRATION_EXISTS"): errors.IntegrationExistsError,
-    (HTTPStatus.CONFLICT, "VENDOR_ACCOUNT_ID_MISMATCH"): errors.VendorAccountMismatchError,
-    (HTTPStatus.CONFLICT, "INTEGRATION_NOT_ACTIVE"): errors.IntegrationNotActiveError,
-    (HTTPStatus.UNPROCESSABLE_ENTITY, "DUPLICATE_ACCOUNTING_RECORD_IDS"): errors.DuplicateRecordsError,
-    (HTTPStatus.UNPROCESSABLE_ENTITY, "ACCOUNTING_RECORD_NOT_READY_FOR_EXPORT"): errors.RecordsNotReadyError,
-}
-
-_RECORD_IDS: dict[type[errors.APIError], str] = {
-    errors.NotFoundError: "not_found_export_entry_source_ids",
-    errors.DuplicateRecordsError: "duplicate_accounting_record_ids",
-    errors.RecordsNotReadyError: "not_ready_for_export_accounting_record_ids",
-}
-
-_CONFLICT_FIELDS: dict[type[errors.APIError], tuple[str, ...]] = {
-    errors.IntegrationExistsError: ("existing_integration_id", "existing_vendor", "requested_vendor"),
-    errors.VendorAccountMismatchError: (
-        "existing_integration_id",
-        "existing_vendor_account_id",
-        "requested_vendor_account_id",
-    ),
-    errors.IntegrationNotActiveError: ("integration_id", "current_status"),
-}
-
-
-def _error_class(status: int, code: str | None) -> type[errors.APIError]:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return errors.ServerError
-    return _BY_CODE.get((status, code or ""), _BY_STATUS.get(status, errors.APIError))
-
-
-def _fields(error: type[errors.APIError], details: dict[str, Any]) -> dict[str, Any]:
-    """The details that the error class names, where they came as the contract says."""
-    if error in _RECORD_IDS:
-        ids = details.get(_RECORD_IDS[error])
-        return {"record_ids": tuple(i for i in ids if isinstance(i, str)) if isinstance(ids, list) else ()}
-    names = _CONFLICT_FIELDS.get(error, ())
-    return {name: details[name] for name in names if isinstance(details.get(name), str)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +224,7 @@ class Envelope:
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """Read every error body that the contract names: the API's, the gateway's, and the latter under `errors`."""
+    """Read every published error body: the API's, the gateway's, and the latter under `errors`."""
     try:
         document = decode(Any, body)
     except ValueError:

@@ -1,8 +1,10 @@
-"""Makes the error that a call raises: what happened, what it did, what to do next."""
+"""Makes the error that a call raises, and its text: what happened, what it did, what to do next."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from brex_accounting import errors
@@ -10,30 +12,57 @@ from brex_accounting._text import printable
 from brex_accounting.errors import Outcome
 
 from .classify import AttemptOutcome, Operation
+from .refusals import Advice
 
-_ADVICE: dict[type[errors.BrexError], str] = {
-    errors.ConnectionFailedError: "check the network and the address, then repeat the call",
-    errors.CallTimeoutError: "repeat the call, with a longer timeout if this goes on",
-    errors.InvalidResponseError: "check base_url and what stands between you and the API",
-    errors.BadRequestError: "correct the arguments",
-    errors.UnauthorizedError: "check that the token is valid and has the permission",
-    errors.ForbiddenError: "use a token with the scope that this operation needs",
-    errors.NotFoundError: "check the id",
-    errors.IntegrationExistsError: "disconnect {existing_integration_id} first, or use ensure(..., replace=True)",
-    errors.VendorAccountMismatchError: "disconnect {existing_integration_id} first, or use ensure(..., replace=True)",
-    errors.IntegrationNotActiveError: "use ensure_disconnected where all that matters is the end",
-    errors.DuplicateRecordsError: "report each record once",
-    errors.RecordsNotReadyError: "query these records and leave out those that are not READY_FOR_EXPORT",
-    errors.RateLimitedError: "wait a minute, or as long as retry_after says, then repeat the call",
-    errors.ServerError: "repeat the call later",
-}
-_UNREADABLE_RECORD = {
-    "queryAccountingRecords": "pass on_invalid to iterate or pages to go on without such records",
-    "getAccountingRecord": "look at the record in Brex, or for a newer version of this package",
-}
-_DEFAULT_ADVICE = "look at status, error_code and details"
 _MAY_CHANGE = (errors.RateLimitedError, errors.ConflictError)
 """Refusals that the same request may not get the next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How the second half of an error's text is worded for its reader."""
+
+    advice: Mapping[Advice, str] = field(default_factory=lambda: {advice: advice.value for advice in Advice})
+    repeat: str = "to find out, repeat the call with idempotency_key={key!r}"
+    earlier: str = "An earlier attempt of this call may have been applied: look at the state before you repeat it"
+    disconnected: str = "Before that, ensure disconnected {id}: call ensure again, or reactivate {id}."
+    obstacle: str = "It was to disconnect {id}, which stood in the way of ensure."
+
+
+FOR_CALLERS = Wording()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an error's text is made of."""
+
+    facts: str
+    advice: Advice
+    safe: bool
+    definite: bool
+    """Whether the last answer was a refusal that the same request gets again."""
+    blocking: str = ""
+    obstacle: str = ""
+    """The integration that stood in the way of `ensure`."""
+    disconnected: bool = False
+    """Whether `ensure` disconnected it, or may have, in an earlier step."""
+
+    def text(self, error: errors.BrexError, wording: Wording = FOR_CALLERS) -> str:
+        """Word the report."""
+        said = f"{self.facts}. {self._effect(error, wording)}."
+        if not self.obstacle:
+            return said
+        return f"{said} {(wording.disconnected if self.disconnected else wording.obstacle).format(id=self.obstacle)}"
+
+    def _effect(self, error: errors.BrexError, wording: Wording) -> str:
+        advice = wording.advice[self.advice].format(existing_integration_id=self.blocking or "the active integration")
+        if self.safe:
+            return advice[0].upper() + advice[1:]
+        if error.outcome is Outcome.NOT_APPLIED:
+            return f"It changed nothing: {advice}"
+        if not self.definite:
+            return f"It may have been applied: {wording.repeat.format(key=error.idempotency_key)}"
+        return wording.earlier
 
 
 def make_error(
@@ -42,37 +71,50 @@ def make_error(
     """Make the error for a result that is not a success; `doubt` is that of all attempts together."""
     kind = result.error or errors.BrexError
     outcome = Outcome.UNKNOWN if doubt and not operation.safe else Outcome.NOT_APPLIED
+    common: dict[str, Any] = {
+        "outcome": outcome,
+        "operation": operation.name,
+        "attempts": attempts,
+        "idempotency_key": key,
+    }
     if isinstance(result.failure, errors.ConfigurationError):
         return copy.copy(result.failure)  # without the frames that it came through
     if result.failure is not None:
         error = copy.copy(result.failure)  # others may be raising the same one
-        error.outcome, error.operation, error.attempts, error.idempotency_key = outcome, operation.name, attempts, key
+        error.amend(**common)
         return error
     trace = f" (trace id {printable(result.trace_id)})" if result.trace_id else ""
-    return kind(
-        f"{operation.name}: {result.text.rstrip('.')}{trace}. {_next_step(operation, result, kind, key, outcome)}.",
-        outcome=outcome,
-        operation=operation.name,
-        attempts=attempts,
-        idempotency_key=key,
-        **result.attributes,
+    error = kind("", **common, **result.attributes)
+    reword(
+        error,
+        Report(
+            facts=f"{operation.name}: {result.text.rstrip('.')}{trace}",
+            advice=result.advice,
+            safe=operation.safe,
+            definite=issubclass(kind, errors.APIError) and kind not in _MAY_CHANGE and not result.doubt,
+            blocking=printable(result.attributes.get("existing_integration_id") or ""),
+        ),
     )
+    return error
 
 
-def _next_step(
-    operation: Operation[Any],
-    result: AttemptOutcome[Any],
-    kind: type[errors.BrexError],
-    key: str | None,
-    outcome: Outcome,
-) -> str:
-    blocking = printable(result.attributes.get("existing_integration_id") or "") or "the active integration"
-    advice = _ADVICE.get(kind, _DEFAULT_ADVICE).format(existing_integration_id=blocking)
-    if result.attributes.get("record_id"):
-        advice = _UNREADABLE_RECORD.get(operation.name, advice)
-    if outcome is Outcome.NOT_APPLIED:
-        return advice[0].upper() + advice[1:] if operation.safe else f"It changed nothing: {advice}"
-    definite = issubclass(kind, errors.APIError) and kind not in _MAY_CHANGE and not result.doubt
-    if not definite:
-        return f"It may have been applied: to find out, repeat the call with idempotency_key={key!r}"
-    return "An earlier attempt of this call may have been applied: look at the state before you repeat it"
+def reword(error: errors.BrexError, report: Report) -> None:
+    """Give an error the text of a report, and keep the report for those who word it otherwise."""
+    error.amend(report.text(error))
+    error._report = report  # type: ignore[attr-defined]  # noqa: SLF001 - a slot, which the class need not know
+
+
+def add_obstacle(error: errors.BrexError, obstacle: str, *, disconnected: bool) -> None:
+    """Add to the text of an error of `ensure` which integration stood in its way, and whether it was disconnected."""
+    report = report_of(error)
+    if report is not None:
+        reword(error, replace(report, obstacle=obstacle, disconnected=disconnected))
+    else:
+        wording = FOR_CALLERS.disconnected if disconnected else FOR_CALLERS.obstacle
+        error.amend(f"{error} {wording.format(id=obstacle)}")
+
+
+def report_of(error: errors.BrexError) -> Report | None:
+    """What an error's text is made of; None for one that the engine did not make."""
+    report = getattr(error, "_report", None)
+    return report if isinstance(report, Report) else None

@@ -26,7 +26,7 @@ from .exchange import Timeout, _Exchange
 from .gate import Gate
 from .response import Response, TransportFailure
 
-_CLOSED = "The client is closed: make a new one."
+CLOSED = "The client is closed: make a new one."
 Transport = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None
 
 
@@ -57,7 +57,7 @@ class _SlotPool:
 
     def check_open(self) -> None:
         if self._closed:
-            raise ConfigurationError(_CLOSED)
+            raise ConfigurationError(CLOSED)
 
     async def acquire(self, *, again: bool) -> Slot:
         await self._gate.acquire(again=again)
@@ -127,7 +127,7 @@ class Network:
     async def acquire(self, *, again: bool = False) -> Slot:
         """Wait for a slot, in the order of arrival (see Gate). Each slot is released once."""
         if self._closed:
-            raise ConfigurationError(_CLOSED)
+            raise ConfigurationError(CLOSED)
         loop = asyncio.get_running_loop()
         slots = self._slots.get(loop)
         if slots is None:

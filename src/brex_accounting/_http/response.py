@@ -64,7 +64,7 @@ class TransportFailure:
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds to wait by Retry-After (RFC 9110 10.2.3): delay-seconds or an HTTP-date. Anything else is ignored."""
     value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
         return float(value)
     if not re.fullmatch(r"[A-Z][a-z]+,? [-:A-Za-z0-9 ]+", value):
         return None

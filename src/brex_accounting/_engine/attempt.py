@@ -1,0 +1,45 @@
+"""What is reported of each attempt: to `on_attempt`, and to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from brex_accounting._logging import logger
+
+
+@attrs.frozen
+class Attempt:
+    """One attempt of a call, as `on_attempt` receives it, after the attempt."""
+
+    operation: str
+    """The operation's id in the API's description."""
+    number: int
+    """From 1, in the order of sending."""
+    status: int | None
+    """The HTTP status, where an answer came."""
+    error: str | None
+    """The name of the error that this attempt alone would raise; None for a success."""
+    seconds: float
+    """From the request's start to the end of its answer."""
+    retry_in: float | None
+    """Seconds until the next attempt; None when this was the last."""
+    idempotency_key: str | None
+    trace_id: str | None
+
+
+def report(on_attempt: Callable[[Attempt], None] | None, attempt: Attempt) -> None:
+    """Log an attempt, with its fields for structured logs, and hand it to the caller's hook."""
+    name, number, wait = attempt.operation, attempt.number, attempt.retry_in
+    came_to = attempt.error if attempt.status is None else attempt.status
+    fields = {**attrs.asdict(attempt), "attempt": number}
+    del fields["number"]
+    logger.debug("%s attempt %d: %s in %.3f s", name, number, came_to, attempt.seconds, extra=fields)
+    if wait is not None:
+        logger.info("%s attempt %d: %s, next attempt in %.3f s", name, number, came_to, wait, extra=fields)
+    if on_attempt is not None:
+        try:
+            on_attempt(attempt)
+        except Exception:  # noqa: BLE001 - a broken hook must not cost the caller the outcome of the call
+            logger.warning("on_attempt raised, which is ignored", exc_info=True, extra=fields)

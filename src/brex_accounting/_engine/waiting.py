@@ -1,0 +1,81 @@
+"""Waiting in line, for tasks of several event loops in several threads.
+
+A future belongs to its loop, so each waiter has one of its own, and whoever wakes it does that through its loop. A lock
+guards the state around it: threading's, held for a moment and never across an await. It is reentrant, since a garbage
+collection inside it may end a coroutine that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from threading import get_ident
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a waiter looks again when other loops are involved: one that dies wakes nobody."""
+
+
+class Waiter:
+    """One task that waits."""
+
+    __slots__ = ("_future", "_thread", "loop")
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._thread = get_ident()
+        self._future: asyncio.Future[None] = self.loop.create_future()
+
+    def wake(self) -> None:
+        """Let it look again. From any thread; a loop that is closed has nobody to wake."""
+        if get_ident() == self._thread:
+            self._set()
+            return
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        if not self._future.done() and not self.loop.is_closed():
+            self._future.set_result(None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait until it is woken, or for so long."""
+        timer = None if seconds is None else self.loop.call_later(seconds, self._set)
+        try:
+            await self._future
+        finally:
+            if timer is not None:
+                timer.cancel()
+        self._future = self.loop.create_future()
+
+
+class Line:
+    """Waiters in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[Waiter, None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiters)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        return iter(list(self._waiters))
+
+    def join(self, waiter: Waiter) -> None:
+        self._waiters[waiter] = None
+
+    def leave(self, waiter: Waiter) -> None:
+        self._waiters.pop(waiter, None)
+
+    def head(self) -> Waiter | None:
+        """The first whose loop is still open."""
+        while self._waiters:
+            first = next(iter(self._waiters))
+            if not first.loop.is_closed():
+                return first
+            self.leave(first)
+        return None
+
+    def spans(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether tasks of another loop wait here too."""
+        return any(waiter.loop is not loop for waiter in self._waiters)

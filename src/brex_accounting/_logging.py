@@ -1,0 +1,5 @@
+"""The one logger of this package."""
+
+import logging
+
+logger = logging.getLogger("brex_accounting")
