@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -73,7 +74,11 @@ def brex(requests: Requests) -> BrexAccounting:
 def client(requests: Requests, base_url: str = "https://api.test") -> BrexAccounting:
     def answer(request: httpx.Request) -> httpx.Response:
         requests.append(request)
-        return httpx.Response(200, json=INTEGRATION)
+        if not request.url.path.endswith("/integration"):
+            *_, integration_id, operation = request.url.raw_path.decode().split("/")
+            status = "DISABLED" if operation == "disconnect" else "ACTIVE"
+            return httpx.Response(200, json=INTEGRATION | {"id": unquote(integration_id), "status": status})
+        return httpx.Response(200, json=INTEGRATION | json.loads(request.content))
 
     return BrexAccounting("bxt_secret", base_url=base_url, transport=httpx.MockTransport(answer))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
 import re
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from brex_accounting import (
     ServerError,
     errors,
 )
+from tests.support.calls import Rig, refuse
 
 TREE = """
 BrexError
@@ -290,3 +293,39 @@ async def test_the_text_is_one_short_line_whatever_the_api_says(field: str, code
         await client(response, RetryPolicy.none()).integrations.disconnect("int_1")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
+
+
+# -- rebuilt by job queues ---------------------------------------------------------------------------------------------
+
+
+def rebuilt(error: BrexError) -> BrexError:
+    """As Celery and taskiq do with their JSON serializers: the class, called with what came through of `args`."""
+    return type(error)(*json.loads(json.dumps(error.args)))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_rebuilt_from_class_and_args_says_the_same(kind: type[BrexError]) -> None:
+    error = kind("What happened.", outcome=Outcome.NOT_APPLIED, operation="x", attempts=3, idempotency_key="key")
+    again = rebuilt(error)
+    assert (str(again), again.outcome, again.operation) == ("What happened.", Outcome.NOT_APPLIED, "x")
+    assert (again.attempts, again.idempotency_key) == (3, "key")
+    assert rebuilt(kind("x", outcome=Outcome.UNKNOWN)).outcome is Outcome.UNKNOWN
+    assert kind("x", {"outcome": 7, "nonsense": 1, "args": 2}, "surplus").outcome is Outcome.UNKNOWN
+
+
+def test_what_json_cannot_carry_is_text_or_left_out() -> None:
+    details = {"ids": ["a"], "amount": Decimal("1.50")}
+    again = rebuilt(errors.RecordsNotReadyError("x", record_ids=("a", "b"), details=details, retry_after=2.5))
+    assert isinstance(again, errors.RecordsNotReadyError)
+    assert (again.record_ids, again.retry_after) == (("a", "b"), 2.5)
+    assert again.details == {"ids": ["a"], "amount": "1.50"}
+    assert rebuilt(errors.APIError("x", details={"a": object()})).args == ("x",)
+
+
+@pytest.mark.virtual_time
+async def test_an_error_of_a_call_survives_a_queue() -> None:
+    error = await Rig(refuse(503)).error()
+    again = rebuilt(error)
+    assert isinstance(again, errors.ServerError)
+    assert (str(again), again.outcome, again.idempotency_key) == (str(error), Outcome.UNKNOWN, error.idempotency_key)
+    assert (again.status, again.message) == (503, "no: 503")

@@ -692,7 +692,7 @@ def run(url: str, body: str) -> None:
             brex = BrexAccounting("bxt_1", base_url=URL, transport={transport}, max_connections=3)
             asyncio.run(cancelled(brex))
             asyncio.run(some(brex))
-            assert brex._engine.shared.limiter._running == 0
+            assert brex._engine.shared.limiter.running == 0
         """,
         "the first breaks off with an error": """
             brex = BrexAccounting("bxt_1", base_url=URL, transport={transport}, max_connections=3)

@@ -77,7 +77,7 @@ async def test_cancellations_at_random(seed: int, rate_limit: RateLimit | None) 
             server.faults = [ok]
             await asyncio.gather(*(brex.integrations.create("ERP_A", "acct-42") for _ in range(100)))
             await server.closes_all(left=CONNECTIONS)
-            assert brex._engine.shared.limiter._running == 0
+            assert brex._engine.shared.limiter.running == 0
         await server.closes_all()
         gc.collect()  # where a connection or a task was left, it warns now
         assert len(asyncio.all_tasks()) == 1

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
@@ -76,7 +77,7 @@ class BrexError(Exception):
     disconnected_integration_id: str | None = None
     """The integration that `ensure(replace=True)` disconnected, or may have, before this happened."""
 
-    def __init__(self, text: str = "", state: Mapping[str, Any] | None = None, /, **attributes: Any) -> None:
+    def __init__(self, text: str = "", state: object = None, /, *_: object, **attributes: Any) -> None:
         super().__init__(text)
         for name in attributes:
             if hasattr(Exception, name) or not hasattr(type(self), name):
@@ -100,19 +101,24 @@ class BrexError(Exception):
 
 def _state(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The public attributes that JSON can carry."""
-    plain = {
-        name: value.value if isinstance(value, Outcome) else list(value) if isinstance(value, tuple) else value
-        for name, value in attributes.items()
-    }
-    return {name: value for name, value in plain.items() if value is not None and _is_json(value)}
+    plain = {name: _plain(value) for name, value in attributes.items() if value is not None}
+    return {name: value for name, value in plain.items() if value is not None}
 
 
-def _is_json(value: object) -> bool:
+def _plain(value: object) -> Any:
+    """The same as JSON can carry it, a Decimal as text; None for what it cannot carry."""
     try:
-        json.dumps(value, allow_nan=False)
+        return json.loads(json.dumps(value, allow_nan=False, default=_to_text))
     except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, Outcome):
+        return value.value
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError
 
 
 def _restore(kind: type[BrexError], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def _restore(kind: type[BrexError], state: Mapping[str, Any]) -> dict[str, Any]:
 class ConfigurationError(BrexError):
     """Wrong arguments or a wrong environment; nothing was sent."""
 
-    outcome: Outcome = Outcome.NOT_APPLIED
+    outcome = Outcome.NOT_APPLIED
 
 
 class ConnectionFailedError(BrexError):
@@ -165,7 +171,7 @@ class ReauthorizationRequiredError(TokenRefreshError):
 class WebhookVerificationError(BrexError):
     """A webhook that is not proved to come from Brex just now, or that cannot be read. Nothing of it was used."""
 
-    outcome: Outcome = Outcome.NOT_APPLIED
+    outcome = Outcome.NOT_APPLIED
 
     reason: WebhookReason | None = None
     """What is wrong with it: a Webhook-… header is missing or malformed; its timestamp is stale, or in the future; no
@@ -188,7 +194,7 @@ class APIError(BrexError):
     retry_after: float | None = None
     """Seconds to wait, where the API said how long."""
 
-    def __init__(self, text: str = "", state: Mapping[str, Any] | None = None, /, **attributes: Any) -> None:
+    def __init__(self, text: str = "", state: object = None, /, *_: object, **attributes: Any) -> None:
         super().__init__(text or attributes.get("message", ""), state, **attributes)
         self.__dict__.setdefault("details", {})
 

@@ -16,7 +16,7 @@ from brex_accounting_api.types import Anything, decode
 
 from ._arguments import check_id, check_text, is_id
 from ._engine.classify import Operation
-from ._engine.failure import add_obstacle
+from ._engine.failure import add_obstacle, reword_error
 from ._text import printable
 from .errors import BrexError, IntegrationExistsError, IntegrationNotActiveError, Outcome, VendorAccountMismatchError
 from .models import Integration, IntegrationStatus
@@ -182,7 +182,8 @@ class Integrations:
         try:
             await self._disconnect(integration_id, deadline=deadline)
         except IntegrationNotActiveError as error:
-            if error.current_status != IntegrationStatus.DISABLED:
+            elsewhere = error.integration_id not in {None, integration_id}
+            if elsewhere or error.current_status != IntegrationStatus.DISABLED:
                 raise
             return error.outcome is Outcome.UNKNOWN
         return True
@@ -247,4 +248,7 @@ def _add_earlier_steps(error: BrexError, obstacle: str, *, disconnected: bool, d
         error.disconnected_integration_id = obstacle
     if disconnected or doubt:
         error.outcome = Outcome.UNKNOWN
-    add_obstacle(error, printable(obstacle), disconnected=disconnected)
+    if disconnected or error.operation == DISCONNECT.name:
+        add_obstacle(error, printable(obstacle), disconnected=disconnected)
+    else:
+        reword_error(error)

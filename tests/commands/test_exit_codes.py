@@ -17,7 +17,7 @@ from brex_accounting import SQLiteTokenStore, StoredToken, Token, errors
 from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.tokens import store_key
 from brex_accounting._commands import exit_codes, records
-from brex_accounting._engine import failure as _failure
+from brex_accounting._engine.refusals import Advice
 from tests.support.commands import RUN, World, ended, environment
 
 
@@ -67,7 +67,7 @@ def test_nobody_there(world: World) -> None:
 
 def test_every_error_has_a_code() -> None:
     codes = {
-        kind: exit_codes.code_of(kind("x"))
+        kind: exit_codes.code_of(kind("x", outcome=errors.Outcome.NOT_APPLIED))
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.BrexError) and kind is not errors.BrexError
     }
@@ -87,30 +87,15 @@ def test_every_error_has_a_code() -> None:
     assert {kind.__name__ for kind, code in codes.items() if code == 1} <= {"WebhookVerificationError"}
     assert set(codes.values()) <= {1, 3, 4, 5}
     for kind in codes:
-        assert exit_codes.code_of(kind("x", outcome=errors.Outcome.UNKNOWN)) == 5
+        assert exit_codes.code_of(kind("x", outcome=errors.Outcome.UNKNOWN, operation="createIntegration")) == 5
 
 
-def test_the_wording_of_the_sdk_is_translated_as_it_is_now() -> None:
-    """A wording that changed there must be looked at here."""
-    theirs = " ".join(
-        [*_failure._ADVICE.values(), _failure._DEFAULT_ADVICE, Path(_failure.__file__).read_text("utf-8")]
-    )
-    for phrase in (
-        "ensure(..., replace=True)",
-        "use ensure_disconnected where all that matters is the end",
-        "pass on_invalid to iterate or pages to go on without such records",
-        "look at status, error_code and details",
-        "as long as retry_after says",
-        "check base_url",
-        "with a longer timeout",
-        "An earlier attempt of this call",
-        "repeat the call with idempotency_key={key!r}",
-    ):
-        assert phrase in theirs
-    said = " ".join(exit_codes.sentence(errors.BrexError(advice)) for advice in _failure._ADVICE.values())
-    assert "the call" not in said
+def test_no_advice_speaks_of_a_call_or_of_python() -> None:
+    said = " ".join([*exit_codes.WORDING.advice.values(), exit_codes.WORDING.repeat, exit_codes.WORDING.earlier])
+    assert "call" not in said
     assert "ensure(" not in said
     assert "_" not in said.replace("READY_FOR_EXPORT", "").replace("{existing_integration_id}", "")
+    assert set(exit_codes.WORDING.advice) == set(Advice)
 
 
 @pytest.mark.parametrize(

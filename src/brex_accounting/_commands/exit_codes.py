@@ -1,4 +1,4 @@
-"""How a command ends: with what exit code, and what it says where it cannot do what it should."""
+"""How a command ends: with what exit code, and what it says if it fails."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from enum import IntEnum
 from typing import NoReturn
 
+from brex_accounting._engine.failure import Wording, report_of
+from brex_accounting._engine.refusals import Advice
 from brex_accounting.errors import (
     APIError,
     BrexError,
@@ -33,7 +35,7 @@ class Code(IntEnum):
     REFUSED = 3
     AUTHORIZATION = 4
     NO_ANSWER = 5
-    """There was no answer that tells, or a change may have been made or not."""
+    """No definite answer: a change may have been made or not."""
     INTERRUPTED = 130
 
 
@@ -64,14 +66,15 @@ _CODES: tuple[tuple[type[BrexError], Code], ...] = (
 
 
 def code_of(problem: BaseException) -> Code:
-    """Tell the exit code for what stood in the way."""
+    """Return the exit code for what stood in the way."""
     if isinstance(problem, StopError):
         return problem.code
     if isinstance(problem, KeyboardInterrupt):
         return Code.INTERRUPTED
     if not isinstance(problem, BrexError):
         return Code.FAILED
-    if problem.outcome is Outcome.UNKNOWN or getattr(problem, "status", None) == REQUEST_TIMEOUT:
+    in_doubt = problem.outcome is Outcome.UNKNOWN and problem.operation is not None
+    if in_doubt or getattr(problem, "status", None) == REQUEST_TIMEOUT:
         return Code.NO_ANSWER
     return next((code for kind, code in _CODES if isinstance(problem, kind)), Code.FAILED)
 
@@ -83,29 +86,29 @@ def sentence(problem: BaseException) -> str:
     if isinstance(problem, OSError):
         name = f" {problem.filename}" if isinstance(problem.filename, str) else ""
         return f"{problem.strerror or type(problem).__name__}{f':{name}' if name else ''}."
-    text = str(problem) or type(problem).__name__
-    if isinstance(problem, BrexError):
-        for theirs, ours in WORDING.items():
-            text = re.sub(theirs, ours, text)
-    return text
+    if not isinstance(problem, BrexError):
+        return str(problem) or type(problem).__name__
+    report = report_of(problem)
+    text = str(problem) if report is None else report.text(problem, WORDING)
+    text = text.replace("pass auth, or set BREX_TOKEN", "set BREX_TOKEN")
+    return _OPTION.sub(lambda name: f"--{name[0].replace('_', '-')}", text) or type(problem).__name__
 
 
-WORDING = {
-    r"idempotency_key=(?=['\"])": "--idempotency-key ",
-    r"use ensure\(\.\.\., replace=True\)": "use integrations ensure --replace",
-    r"call ensure again": "repeat the command",
-    r"use ensure_disconnected where all that matters is the end": "use --ensure where all that matters is the end",
-    r"pass on_invalid to iterate or pages to go on without such records": "records export goes on without such records",
-    r"pass auth, or set BREX_TOKEN": "set BREX_TOKEN",
-    r"repeat the call": "repeat the command",
-    r"An earlier attempt of this call": "An earlier attempt of this command",
-    r"as long as retry_after says": "as long as it says",
-    r"look at status, error_code and details": "look at what it says",
-    r"^timeout must": "--timeout must",
-    r"\bbase_url\b": "--base-url",
-    r"\bidempotency_key\b": "--idempotency-key",
-    r"\bpage_size\b": "--page-size",
-    r"\bupdated_after\b": "--updated-after",
-    r"with a longer timeout": "with a longer --timeout",
-}
-"""What the SDK tells a programmer, by what is to be typed instead."""
+WORDING = Wording(
+    advice={advice: advice.value.replace("repeat the call", "repeat the command") for advice in Advice}
+    | {
+        Advice.ALLOW_MORE_TIME: "repeat the command, with a longer --timeout if this goes on",
+        Advice.CHECK_WHAT_IS_BETWEEN: "check --base-url and what stands between you and the API",
+        Advice.REPLACE: "disconnect {existing_integration_id} first, or use integrations ensure --replace",
+        Advice.ENSURE_DISCONNECTED: "use --ensure if all that matters is the final state",
+        Advice.WAIT: "wait a minute, or as long as it says, then repeat the command",
+        Advice.GO_ON_WITHOUT: "records export goes on without such records",
+        Advice.LOOK_AT_DETAILS: "look at what it says",
+    },
+    repeat="to find out, repeat the command with --idempotency-key {key!r}",
+    earlier="An earlier attempt of this command may have been applied: look at the state before you repeat it",
+    disconnected="Before that, ensure disconnected {id}: repeat the command, or reactivate {id}.",
+)
+"""What an error of the SDK says to whoever types a command."""
+_OPTION = re.compile(r"(?<![-\w])(base_url|idempotency_key|page_size|updated_after|updated_before|timeout(?= must))\b")
+"""Parameters of the SDK that are options of the command."""

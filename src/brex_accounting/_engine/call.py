@@ -249,7 +249,7 @@ class Engine:
                 return None if self._draw(call, call.last) else call.last
             call.missed += 1
             call.retries += 1
-            call.last = replace(turn, doubt=False, text=turn.text if call.attempts else f"not sent, since {turn.text}")
+            call.last = turn if call.attempts else replace(turn, text=f"not sent, since {turn.text}")
             if call.counted >= self._retry.max_attempts:
                 return call.last
 

@@ -114,6 +114,13 @@ def add_obstacle(error: errors.BrexError, obstacle: str, *, disconnected: bool) 
         error.amend(f"{error} {wording.format(id=obstacle)}")
 
 
+def reword_error(error: errors.BrexError) -> None:
+    """Bring the text of an error into line with its outcome, which changed."""
+    report = report_of(error)
+    if report is not None:
+        reword(error, report)
+
+
 def report_of(error: errors.BrexError) -> Report | None:
     """What an error's text is made of; None for one that the engine did not make."""
     report = getattr(error, "_report", None)

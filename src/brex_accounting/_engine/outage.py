@@ -20,6 +20,9 @@ from .waiting import LOOK_AGAIN, Line, Waiter
 
 FAILURES = 5
 """Failed attempts in a row, over all calls of the client, that make an outage."""
+FORGETTING = 20
+"""Answers after an outage until the next one begins with a short pause again: a throttle that lets a few through at a
+time is one outage, not many."""
 LONGEST_SPREAD = 1.0
 """Seconds over which the calls go on that waited for the end of an outage."""
 
@@ -41,6 +44,7 @@ class Outage:
         self._lock = RLock()
         self._line = Line()
         self._failures = 0
+        self._successes = 0
         self._began: float | None = None
         self._pauses = 0
         self._pause = 0.0
@@ -105,6 +109,9 @@ class Outage:
                 self._prober = None
             if result.reach is Reach.ANSWERED:
                 self._failures = 0
+                self._successes += 1
+                if self._began is None and self._successes >= FORGETTING:
+                    self._pauses = self._successes = 0
                 # What was sent before the outage began says nothing about its end.
                 if self._began is not None and (probe or sent_at > self._began):
                     self._end()
@@ -112,7 +119,7 @@ class Outage:
                 self._failures += result.reach is Reach.AWAY
                 if self._failures >= FAILURES or (result.reach is Reach.THROTTLED and result.retry_after is None):
                     self._began = self._clock.monotonic()
-                    self._pauses = retries
+                    self._pauses = max(retries, self._pauses)
                     self._wait_again(result, policy)
             elif probe:
                 self._pauses += 1
@@ -128,7 +135,7 @@ class Outage:
 
     def _end(self) -> None:
         self._began = self._last_failure = None
-        self._failures = self._pauses = 0
+        self._failures = self._successes = 0
         self._wake_all()
 
     def _wake_all(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from threading import get_ident
 
@@ -54,6 +55,7 @@ class Line:
 
     def __init__(self) -> None:
         self._waiters: dict[Waiter, None] = {}
+        self._loops = Counter[asyncio.AbstractEventLoop]()
 
     def __bool__(self) -> bool:
         return bool(self._waiters)
@@ -63,9 +65,14 @@ class Line:
 
     def join(self, waiter: Waiter) -> None:
         self._waiters[waiter] = None
+        self._loops[waiter.loop] += 1
 
     def leave(self, waiter: Waiter) -> None:
-        self._waiters.pop(waiter, None)
+        if waiter in self._waiters:
+            del self._waiters[waiter]
+            self._loops[waiter.loop] -= 1
+            if not self._loops[waiter.loop]:
+                del self._loops[waiter.loop]
 
     def head(self) -> Waiter | None:
         """The first whose loop is still open."""
@@ -78,4 +85,4 @@ class Line:
 
     def spans(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether tasks of another loop wait here too."""
-        return any(waiter.loop is not loop for waiter in self._waiters)
+        return any(other is not loop for other in self._loops)

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from brex_accounting._engine.classify import Operation
-from brex_accounting.errors import InvalidResponseError
+from brex_accounting.errors import InvalidResponseError, Outcome
 from brex_accounting.models import AccountingRecord, InvalidRecord, RecordPage, ReviewStatus
 
 from .parsing import ReadPage, read_lenient_page, read_page
@@ -181,6 +181,7 @@ class Prefetcher(Generic[P]):
     def _astray(self) -> InvalidResponseError:
         return InvalidResponseError(
             f"{self._operation}: {self._dead_end}: what follows cannot be read. Begin again, or ask Brex's support.",
+            outcome=Outcome.NOT_APPLIED,
             operation=self._operation,
             attempts=1,
             status=200,
