@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -18,7 +19,7 @@ from ._engine.call import Engine, Shared
 from ._engine.limits import RateLimit, RateLimiter
 from ._http.addresses import check_base_url
 from ._http.exchange import Timeout
-from ._http.network import Network, Transport
+from ._http.network import Network
 from ._retry import RetryPolicy, RetryQuota
 from .auth import UserToken, from_environment
 from .errors import ConfigurationError
@@ -58,7 +59,12 @@ class BrexAccounting:
         max_connections: How many requests are on the wire at a time; further calls queue.
         transport: An httpx transport, which stays yours to close and serves one event loop; or a callable that makes
             one, called once for each event loop, and what it made is closed by the client. None: connections of the
-            client's own, through the proxy that the environment names, if any.
+            client's own.
+        ssl_context: For certificates of your own, such as a company's CA or a client certificate. None: one context for
+            all clients of the process, with the certificates that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, or else
+            those of the package certifi.
+        proxy: The address of a proxy, such as ``http://user:password@proxy.example:3128``. None: what the environment
+            says (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
         on_attempt: Called, not awaited, after each attempt, for metrics. What it raises is logged and ignored.
 
     Raises:
@@ -80,6 +86,8 @@ class BrexAccounting:
         rate_limit: RateLimit | None = RateLimit(1000, per=60.0),  # noqa: B008 - immutable
         max_connections: int = 20,
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
         on_attempt: Callable[[Attempt], None] | None = None,
     ) -> None:
         if rate_limit is not None and not isinstance(rate_limit, RateLimit):
@@ -89,7 +97,11 @@ class BrexAccounting:
         clock = Clock()
         shared = Shared(
             network=Network(
-                _address(base_url), _check_transport(transport), check_count(max_connections, "max_connections")
+                _address(base_url),
+                transport,
+                check_count(max_connections, "max_connections"),
+                ssl_context=ssl_context,
+                proxy=proxy,
             ),
             auth=_authorizer(auth),
             limiter=RateLimiter(rate_limit, clock),
@@ -173,23 +185,6 @@ def _address(base_url: object) -> httpx.URL:
     if base_url is None and named:
         return check_base_url(named, "BREX_BASE_URL")
     return check_base_url(PRODUCTION if base_url is None else base_url)
-
-
-def _check_transport(transport: object) -> Transport:
-    if transport is None or isinstance(transport, httpx.AsyncBaseTransport):
-        return transport
-    if not callable(transport):
-        raise ConfigurationError("transport must be an httpx.AsyncBaseTransport, or a callable that makes one.")
-
-    def make() -> httpx.AsyncBaseTransport:
-        made = transport()
-        if not isinstance(made, httpx.AsyncBaseTransport):
-            raise ConfigurationError(
-                f"transport was called and gave a {type(made).__name__}, which is not an httpx.AsyncBaseTransport."
-            )
-        return made
-
-    return make
 
 
 def _check_retry(retry: object) -> RetryPolicy:

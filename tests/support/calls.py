@@ -266,8 +266,8 @@ class Rig:
             await asyncio.sleep(0)
         assert self.limiter.running == 0
         assert self.transport.now == 0
-        for slots in self.network._slots.values():
-            assert slots._gate._free == self.network._size
-            assert not slots._gate._first
-            assert not slots._gate._again
+        for pool in self.network._pools.values():
+            assert pool._gate._free == self.network._size
+            assert not pool._gate._first
+            assert not pool._gate._again
         assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -18,13 +18,9 @@ def check_base_url(value: object, name: str = "base_url") -> Address:
         raise ConfigurationError(f"{name} must be a string.")
     try:
         url = httpx.URL(value)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):
         url = httpx.URL()
-    if (
-        url.scheme not in {"https", "http"}
-        or not _is_host(url)
-        or not 0 < (1 if url.port is None else url.port) < 2**16
-    ):
+    if url.scheme not in {"https", "http"} or not is_address(url):
         raise ConfigurationError(f"{name} must be an address such as https://api.brex.com.")
     if url.userinfo:
         raise ConfigurationError(f"{name} must not hold a user name or password: pass a token as auth.")
@@ -35,10 +31,15 @@ def check_base_url(value: object, name: str = "base_url") -> Address:
     return url
 
 
-def _is_host(url: httpx.URL) -> bool:
-    """Whether it can be a host at all: httpx takes a space for a part of one."""
+def is_address(url: httpx.URL) -> bool:
+    """Whether a connection can go there: httpx takes a space for a part of a host, and any number for a port."""
+    try:
+        _ = url.host  # which decodes xn--…
+    except ValueError:
+        return False
     host = url.raw_host.decode("ascii").removesuffix(".")
-    return ":" in host or all(re.fullmatch(r"\w[-\w]*", label) for label in host.split("."))
+    is_host = ":" in host or all(re.fullmatch(r"\w[-\w]*", label) for label in host.split("."))
+    return is_host and 0 < (1 if url.port is None else url.port) < 2**16
 
 
 def is_loopback(host: str) -> bool:

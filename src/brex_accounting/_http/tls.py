@@ -1,0 +1,45 @@
+"""One SSL context for all clients and token refreshes of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+from concurrent.futures import Future
+
+import httpx
+
+_Key = tuple[int, bool, str | None, str | None]
+_contexts: dict[_Key, Future[ssl.SSLContext]] = {}
+
+
+async def shared_context(*, verify: bool) -> ssl.SSLContext:
+    """Return the context for the certificates that SSL_CERT_FILE, SSL_CERT_DIR or else certifi name.
+
+    Reading them takes 20 ms and 1 MiB, so it happens once, in a thread, when a connection first needs them. A process
+    that was forked in the middle of it makes its own.
+    """
+    key = (os.getpid(), verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    new = Future[ssl.SSLContext]()
+    new.set_running_or_notify_cancel()  # or the first caller that is cancelled would cancel it for all
+    future = _contexts.setdefault(key, new)
+    if future is new:
+        try:
+            threading.Thread(target=_make, args=(key, new), name="brex-accounting-tls", daemon=True).start()
+        except RuntimeError:  # no more threads
+            _make(key, new)
+    return future.result() if future.done() else await asyncio.wrap_future(future)
+
+
+def _make(key: _Key, future: Future[ssl.SSLContext]) -> None:
+    try:
+        context = httpx.create_ssl_context(verify=key[1])
+        context.set_alpn_protocols(["http/1.1"])
+        # httpcore sets them again for each connection, which frees what a handshake in another thread may be reading.
+        setattr(context, "set_alpn_protocols", lambda _: None)  # noqa: B010 - mypy lets nobody assign to a method
+    except Exception as error:  # noqa: BLE001 - raised where the context is awaited
+        del _contexts[key]  # the next call tries again
+        future.set_exception(error)
+    else:
+        future.set_result(context)
