@@ -69,18 +69,26 @@ class ConnectionPool:
         if self._given is not None:
             self._gate.release()
         elif slot.broken or self._closed:
-            self.close(slot.transport, lambda _: self._gate.release())
+            self.close(slot.transport, self._gate.release)
         else:
             self._idle.append(slot)
             self._gate.release()
 
-    def close(self, open_: Any, then: Callable[[object], None] = lambda _: None) -> None:
+    def close(self, open_: Any, then: Callable[[], None] = lambda: None) -> None:
         """Close in a task of its own, so that a cancelled call ends at once, and a cancelled close goes on."""
-        if not self.loop.is_closed():  # after which there is nothing to close with
-            task = self.loop.create_task(_close_quietly(open_))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-            task.add_done_callback(then)
+        if self.loop.is_closed():  # there is nothing to close with
+            return
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._closing.discard(task)
+            if task.cancelled():  # as asyncio.run does with all tasks when it ends, even before they have begun
+                self.close(open_, then)
+            else:
+                then()
+
+        task = self.loop.create_task(_close_quietly(open_))
+        self._closing.add(task)
+        task.add_done_callback(done)
 
     async def aclose(self) -> None:
         await self._shutdown.aclose()
