@@ -9,7 +9,11 @@ import copy
 import gc
 import os
 import pickle
+import re
+import sqlite3
 import tracemalloc
+from contextlib import closing
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,6 +40,7 @@ from tests.support.calls import TOKEN, Rig, answer
 from tests.support.fault_server import FaultServer, Request, head
 from tests.support.leaks import assert_holds_no
 from tests.support.marks import many
+from tests.support.project import ROOT
 from tests.support.records import RECORD, page, record, write
 
 virtual = pytest.mark.virtual_time
@@ -235,3 +240,34 @@ async def test_memory_stays_the_same_however_many_there_are() -> None:
             tracemalloc.stop()
     assert count == MANY
     assert peak < 6 * 2**20 + MANY * 110
+
+
+# -- the recipe of the documentation -----------------------------------------------------------------------------------
+
+
+async def test_the_recipe_for_polling_loses_nothing() -> None:
+    """Also what becomes visible late, or is saved by a poll that fails; and the mark is never a local clock's."""
+    text = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
+    [block] = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def poll(" in each]
+    recipe: dict[str, Any] = {}
+    exec(block, recipe)
+    with closing(sqlite3.connect(":memory:")) as database:
+
+        def todo() -> set[str]:
+            return {each for (each,) in database.execute("SELECT record_id FROM todo")}
+
+        async with Sandbox(records=30) as sandbox, in_process(sandbox) as brex:
+            await recipe["poll"](brex, database)
+            assert todo() == set(sandbox.state.records)
+            mark = max(record.updated_at for record in sandbox.state.records.values())
+            late = sandbox.add_record(source_type="BILL", updated_at=(mark - timedelta(hours=2)).isoformat())
+            await recipe["poll"](brex, database)
+            assert todo() == set(sandbox.state.records)
+            assert late in todo()
+            since = {request.query.partition("gt%5D=")[2].partition("%2B")[0] for request in sandbox.requests}
+            assert since == {"2000-01-01T00%3A00%3A00", (mark - timedelta(days=1)).isoformat()[:-6].replace(":", "%3A")}
+            sandbox.add_record(updated_at=(mark + timedelta(days=9)).isoformat())
+            sandbox.fault(Fault("status", status=503, times=9, operation="queryAccountingRecords"))
+            with pytest.raises(errors.ServerError):
+                await recipe["poll"](brex, database)
+            assert database.execute("SELECT updated_at FROM mark").fetchone() == (mark.isoformat(),)

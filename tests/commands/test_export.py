@@ -63,12 +63,12 @@ def test_interrupted_and_resumed(
 ) -> None:
     whole, file = tmp_path / "whole" / name, tmp_path / name
     whole.parent.mkdir()
-    assert world.run("records", "export", str(whole), "--review-status", "ready_for_export").code == 0
+    assert world.run("records", "export", str(whole), "--source-type", "card").code == 0
 
     world.fault("delay", times=2, seconds=0)
     world.fault("delay", seconds=60)
     before = len(world.sandbox.requests)
-    options = ("--page-size", "3", "--review-status", "ready_for_export", "--base-url", world.url)
+    options = ("--page-size", "3", "--source-type", "card", "--base-url", world.url)
     with world.process("records", "export", str(file), *options, BREX_BASE_URL="http://127.0.0.1:1") as process:
         state = tmp_path / f"{name}.part.json"
         while (
@@ -87,6 +87,46 @@ def test_interrupted_and_resumed(
     assert file.read_bytes() == whole.read_bytes()
     assert names(tmp_path) == [name, "whole"]
     assert f"in {file}" in resumed.err
+
+
+@pytest.mark.parametrize("name", ["ready.csv", "ready.jsonl"])
+def test_all_that_is_ready(world: World, tmp_path: Path, name: str) -> None:
+    """Bills too, and each record once, also if it changed between two runs."""
+    whole, file = tmp_path / "whole" / name, tmp_path / name
+    whole.parent.mkdir()
+    world.sandbox.state.set_review_status(["accr_000000000001", "accr_000000000005"], "EXPORTED")
+    exported = world.run("records", "export", str(whole), "--ready")
+    assert (exported.code, "23 records with" in exported.err) == (0, True)
+    for request in world.sandbox.requests:
+        assert "updated_at%5Bgt%5D=2000-01-01" in request.query
+    world.fault("delay", times=2, seconds=0)
+    world.fault("status", status=403)
+    failed = world.run("records", "export", str(file), "--ready", "--page-size", "5")
+    assert (failed.code, "5 records are in" in failed.problem) == (4, True)
+    world.sandbox.edit_record("accr_000000000000", memo="edited since")
+    resumed = world.run("records", "export", str(file), "--resume")
+    assert (resumed.code, "23 records with" in resumed.err) == (0, True)
+    assert sorted(file.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
+
+
+def test_older_records_are_asked_for_too(world: World, tmp_path: Path) -> None:
+    for more in ([], ["--id", "accr_000000000000"], ["--ready"]):
+        for command in (["export", str(tmp_path / f"{len(more)}{more[:1]}.csv")], ["list"]):
+            world.sandbox.requests.clear()
+            assert world.run("records", *command, *more).code == 0
+            assert all("updated_at%5Bgt%5D=2000-01-01T00%3A00%3A00" in each.query for each in world.sandbox.requests)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [("--id", "a"), ("--review-status", "review"), ("--source-type", "BILL"), ("--updated-before", "2025-01-01")],
+)
+def test_what_does_not_go_with_ready(world: World, tmp_path: Path, filters: tuple[str, str]) -> None:
+    for command in (["export", str(tmp_path / "ready.csv")], ["list"]):
+        refused = world.run("records", *command, "--ready", *filters)
+        assert (refused.code, f"--ready does not go with {filters[0]}" in refused.err) == (2, True)
+    assert not world.sandbox.requests
+    assert not names(tmp_path)
 
 
 def test_killed_in_the_middle_of_a_page(world: World, tmp_path: Path) -> None:

@@ -61,7 +61,24 @@ def test_filters_reach_the_api(world: World) -> None:
     assert "source_type=BILL" in world.sandbox.requests[0].query
     assert len(told.out.splitlines()) == 1 + 3
     told = world.run("records", "list", "--source-type", "BILL", "--review-status", "READY_FOR_EXPORT")
-    assert "knows no bills" in told.err
+    assert told.err == "Brex's filter by review status finds no bills: use --ready, or leave --review-status out.\n"
+    told = world.run("records", "list", "--review-status", "ready-for-export", "--json")
+    assert told.err == "The filter by review status finds no bills: --ready finds cards, reimbursements and bills.\n"
+    assert {json.loads(line)["source_type"] for line in told.out.splitlines()} == {"CARD", "REIMBURSEMENT"}
+
+
+@pytest.mark.parametrize("world", [30], indirect=True)
+def test_all_that_is_ready(world: World) -> None:
+    world.sandbox.state.set_review_status(["accr_000000000001", "accr_000000000002"], "REVIEW")
+    told = world.run("records", "list", "--ready", "--json", "--limit", "0")
+    records = [json.loads(line) for line in told.out.splitlines()]
+    assert (told.err, len(records)) == ("", 28)
+    assert {each["source_type"] for each in records} == {"CARD", "REIMBURSEMENT", "BILL"}
+    assert {each["review_status"] for each in records} == {"READY_FOR_EXPORT"}
+    assert "the first 27 records" in world.run("records", "list", "--ready", "--limit", "27").err
+    assert world.run("records", "list", "--ready", "--limit", "28").err == ""
+    since = world.run("records", "list", "--ready", "--updated-after", "2030-01-01T00:00:00Z", "--json")
+    assert (since.code, since.out) == (0, "")
 
 
 def test_a_record_that_cannot_be_understood(world: World) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from brex_accounting._records.query import DEFAULT_LIMIT, check_limit
 from brex_accounting.client import PRODUCTION, BrexAccounting
 from brex_accounting.errors import BadRequestError, BrexError
-from brex_accounting.models import InvalidRecord
+from brex_accounting.models import AccountingRecord, InvalidRecord
 
 from .connection import HERE, Connection
 from .exit_codes import Code, code_of, sentence, stop
@@ -26,8 +27,6 @@ from .partial_file import Part, State
 from .signals import run
 from .standard_streams import note
 
-PAGE_SIZE = 100
-
 
 def export(
     file: Path,
@@ -37,7 +36,7 @@ def export(
     resume: Flag = False,
     new_token: Flag = False,
     overwrite: Flag = False,
-    page_size: int = PAGE_SIZE,
+    page_size: int = DEFAULT_LIMIT,
     connection: Connection = HERE,
 ) -> Code:
     """Write all records into a file: CSV, a row for each line item, or JSON Lines, by the file's extension.
@@ -53,6 +52,8 @@ def export(
         page_size: How many records to ask for at a time, 1 to 1,000.
     """
     kind = format_of(file)
+    filters.check()
+    check_limit(page_size, "page_size")
     client = connection.client()
     state = State(_set(filters), _base_url(connection), _account(connection), _digest(secrets.token_hex(16)))
     with Part(file) as part:
@@ -75,7 +76,9 @@ class _Export:
         self.state = state
         self._client = client
         self._kind = kind
+        self._filters = msgspec.convert(state.filters, Filters)
         self._seen = seen
+        self._seen_ids = {record_id for record_id, _ in seen}
         self._invalid = 0
 
     async def run(self, page_size: int) -> None:
@@ -85,17 +88,10 @@ class _Export:
             task = bar.add_task("", total=None, completed=state.records)
             async with (
                 self._client as brex,
-                aclosing(
-                    brex.records.pages(
-                        **msgspec.convert(state.filters, Filters).arguments(),
-                        page_size=page_size,
-                        cursor=state.cursor,
-                        on_invalid=self._leave_out,
-                    )
-                ) as pages,
+                aclosing(self._filters.pages(brex.records, page_size, self._leave_out, state.cursor)) as pages,
             ):
                 async for page in pages:
-                    records = [each for each in page.items if self._kind.key(each) not in self._seen]
+                    records = [each for each in page.items if not self._is_written(each)]
                     self.part.write(self._kind.page(records))
                     state.cursor, state.done = page.next_cursor, not page.has_next_page
                     state.records += len(records)
@@ -104,6 +100,11 @@ class _Export:
                     state.left_out, self._invalid = state.left_out + self._invalid, 0
                     self.part.keep(state)
                     bar.update(task, total=page.total_count, completed=state.records + state.left_out)
+
+    def _is_written(self, record: AccountingRecord) -> bool:
+        """Return whether an earlier run wrote it. Of what is ready each record comes once, whatever its version."""
+        key = self._kind.key(record)
+        return key[0] in self._seen_ids if self._filters.ready else key in self._seen
 
     def _leave_out(self, record: InvalidRecord) -> None:
         self._invalid += 1

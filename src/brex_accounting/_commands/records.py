@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
+from brex_accounting._records.query import DEFAULT_LIMIT
 from brex_accounting.client import BrexAccounting
 from brex_accounting.models import AccountingRecord, InvalidRecord
 
@@ -16,7 +17,6 @@ from .output import Column, cell, write, write_fields, write_json, write_table
 from .signals import run
 from .standard_streams import finish, note
 
-PAGE_SIZE = 100
 COLUMNS = (
     Column("id"),
     Column("date"),
@@ -39,7 +39,7 @@ LINE_COLUMNS = (
 def list_(
     *,
     filters: Filters = ALL,
-    limit: int = PAGE_SIZE,
+    limit: int = DEFAULT_LIMIT,
     json: Flag = False,
     connection: Connection = HERE,
 ) -> Code:
@@ -51,6 +51,7 @@ def list_(
     """
     if limit < 0:
         stop("--limit must be 0 (all records), or more.", Code.USAGE)
+    filters.check()
     return run(_list(connection.client(), filters, limit, json=json))
 
 
@@ -80,10 +81,10 @@ async def _list(client: BrexAccounting, filters: Filters, limit: int, *, json: b
     invalid = list[InvalidRecord]()
     kept = list[AccountingRecord]()
     count, more, total = 0, False, None
-    page_size = min(limit or PAGE_SIZE, PAGE_SIZE)
+    page_size = min(limit or DEFAULT_LIMIT, DEFAULT_LIMIT)
     async with (
         client as brex,
-        aclosing(brex.records.pages(**filters.arguments(), page_size=page_size, on_invalid=invalid.append)) as pages,
+        aclosing(filters.pages(brex.records, page_size, invalid.append)) as pages,
     ):
         async for page in pages:
             records = page.items[: limit - count] if limit else page.items

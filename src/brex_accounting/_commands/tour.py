@@ -13,11 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from brex_accounting.client import BrexAccounting
 from brex_accounting.errors import BrexError, IntegrationExistsError, IntegrationNotActiveError, Outcome
@@ -36,10 +35,8 @@ START_WITHIN = 20.0
 STOP_WITHIN = 5.0
 MISSING_ACCOUNT = "6039"
 """The general ledger account that the tour's accounting system does not have."""
-FILTERS: dict[str, dict[str, Any]] = {
-    "cards and reimbursements": {"review_status": "READY_FOR_EXPORT"},
-    "bills": {"source_type": "BILL", "updated_after": "2025-01-01T00:00:00Z"},
-}
+LONG_AGO = "2000-01-01T00:00:00Z"
+"""Without a lower bound for `updated_at` the API may leave out older records."""
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -176,29 +173,27 @@ class Ledger:
 
 
 async def ready_records(brex: BrexAccounting) -> list[AccountingRecord]:
-    """Read what is ready for export. The filter by review_status knows no bills, so they are polled by their type."""
+    """Read what is ready for export: cards, reimbursements and bills."""
     ready: list[AccountingRecord] = []
-    columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn()
+    columns = TextColumn("  {task.description}"), BarColumn(), TextColumn("{task.completed}")
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        for what, filters in FILTERS.items():
-            bar = progress.add_task(what, total=None)
-            async for page in brex.records.pages(**filters):
-                progress.update(bar, total=page.total_count, advance=len(page.items))
-                ready += [each for each in page.items if each.review_status == ReviewStatus.READY_FOR_EXPORT]
+        bar = progress.add_task("records", total=None)
+        async for record in brex.records.ready_for_export():
+            ready.append(record)
+            progress.update(bar, completed=len(ready))
+        progress.update(bar, total=len(ready))
     return ready
 
 
 async def failed_records(brex: BrexAccounting) -> list[AccountingRecord]:
-    failed = [record async for record in brex.records.iterate(review_status="REVIEW")]
-    bills = brex.records.iterate(**FILTERS["bills"])
+    """Read what waits for somebody to look at it. The filter by review status finds no bills."""
+    failed = [record async for record in brex.records.iterate(review_status="REVIEW", updated_after=LONG_AGO)]
+    bills = brex.records.iterate(source_type="BILL", updated_after=LONG_AGO)
     return failed + [bill async for bill in bills if bill.review_status == ReviewStatus.REVIEW]
 
 
 async def records(brex: BrexAccounting, folder: Path) -> None:
-    step(
-        "Stream what is ready for export",
-        'brex.records.pages(review_status="READY_FOR_EXPORT"), brex.records.pages(source_type="BILL", updated_after=…)',
-    )
+    step("Stream what is ready for export", "async for record in brex.records.ready_for_export()")
     ready = await ready_records(brex)
     kinds = Counter(str(record.source_type) for record in ready)
     show(f"{len(ready)} records: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}")
@@ -222,7 +217,7 @@ async def records(brex: BrexAccounting, folder: Path) -> None:
     show(", ".join(f"{count} {status}" for status, count in found.items()))
     expect("490 successes and 10 failures were taken", kept=(found["reported"], len(failures)) == (500, 10))
 
-    step("Look again, as a second run would", 'brex.records.pages(review_status="READY_FOR_EXPORT"), …')
+    step("Look again, as a second run would", "async for record in brex.records.ready_for_export()")
     expect("nothing is left to export", kept=await ready_records(brex) == [])
     left = await failed_records(brex)
     for record in left:
