@@ -1,6 +1,6 @@
 """A pytest plugin: the fixtures `brex_sandbox` and `brex_sandbox_url` (extra: `sandbox`).
 
-pytest finds it by itself, and it imports the sandbox only for tests that ask for one.
+pytest finds it by itself. It imports the sandbox only for tests that use a fixture.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Describe the marker."""
+    """Register the marker."""
     config.addinivalue_line(
-        "markers", "brex_sandbox(**options): the options of the Sandbox that the fixture brex_sandbox makes"
+        "markers", "brex_sandbox(**options): set the options of the sandbox in the fixture brex_sandbox"
     )
 
 
 @pytest.fixture
 def brex_sandbox(request: pytest.FixtureRequest) -> Sandbox:
-    """A new `brex_accounting.sandbox.Sandbox`, in-process, without records and with no limit to the rate.
+    """A fresh `brex_accounting.sandbox.Sandbox`, in-process, without records and without a rate limit.
 
-    The marker `brex_sandbox` chooses its options: `@pytest.mark.brex_sandbox(records=20)`.
+    The marker with the same name sets its options: `@pytest.mark.brex_sandbox(records=20)`.
     """
     from .sandbox import Sandbox  # noqa: PLC0415 - an extra
 
@@ -51,7 +51,7 @@ def brex_sandbox_url(brex_sandbox: Sandbox) -> Iterator[str]:
     def run() -> None:
         try:
             asyncio.run(serve())
-        except BaseException as error:  # the test shall see it
+        except BaseException as error:  # raised in the test
             if serving.done():
                 raise
             serving.set_exception(error)

@@ -135,7 +135,7 @@ def test_on_this_machine_another_host_is_refused() -> None:
     ("arguments", "code", "problem"),
     [
         (["--token", "secret"], 2, "token must begin with bxt_."),
-        (["--customer", "account"], 2, "name must be text, and not the name of another account."),
+        (["--customer", "account"], 2, "name must not be empty or the name of another account."),
         (["--customer", "a=bxt_x", "--customer", "b=bxt_x"], 2, "token must not be the token of another account."),
         (["--redirect-uri", "/callback"], 2, "redirect_uris must be absolute, ASCII and without a fragment."),
         (["--webhook-secret", "hush"], 2, "secret must be whsec_ and base64."),

@@ -77,7 +77,7 @@ class TestRotation:
     def test_reuse_revokes_the_whole_grant(self, server: AuthorizationServer) -> None:
         first, other = server.new_grant(), server.new_grant("another account")
         issued = refresh(server, first)
-        with refused("invalid_grant", "rotated away"):
+        with refused("invalid_grant", "rotated and then reused"):
             refresh(server, first)
         with refused("invalid_grant", "revoked"):
             refresh(server, str(issued.refresh_token))
@@ -92,7 +92,7 @@ class TestRotation:
         for _ in range(3):
             time.now += 80 * DAY
             latest = str(refresh(server, latest).refresh_token)
-        with refused("invalid_grant", "rotated away"):
+        with refused("invalid_grant", "rotated and then reused"):
             refresh(server, first)
         assert not server.is_live(latest)
 
@@ -112,14 +112,14 @@ class TestRotation:
         assert refresh(server, first) == replace(issued, repeated=True)
         assert (server.access_tokens_issued, server.refresh_tokens_issued, server.reuse_events) == (1, 2, 0)
         time.now += 0.1
-        with refused("invalid_grant", "rotated away"):
+        with refused("invalid_grant", "rotated and then reused"):
             refresh(server, first)
 
     def test_the_grace_ends_with_the_use_of_the_successor(self) -> None:
         server = make_server(grace=10)
         first = server.new_grant()
         refresh(server, str(refresh(server, first).refresh_token))
-        with refused("invalid_grant", "rotated away"):
+        with refused("invalid_grant", "rotated and then reused"):
             refresh(server, first)
         assert server.reuse_events == 1
 
@@ -136,17 +136,17 @@ class TestRefresh:
     def test_unknown_tokens(self, server: AuthorizationServer) -> None:
         issued = refresh(server, server.new_grant())
         for token in ("", "refresh_x", issued.access_token):
-            with refused("invalid_grant", "not known"):
+            with refused("invalid_grant", "unknown"):
                 refresh(server, token)
         assert server.is_live(issued.access_token)
 
     def test_a_refresh_token_is_one_clients(self, server: AuthorizationServer) -> None:
         token, (other, _) = server.new_grant(), server.new_client("other")
         theirs = server.new_grant(client_id=other)
-        with refused("invalid_grant", "not known"):
+        with refused("invalid_grant", "unknown"):
             server.refresh(other, token)
         refresh(server, token)
-        with refused("invalid_grant", "not known"):
+        with refused("invalid_grant", "unknown"):
             server.refresh(other, token)
         assert server.reuse_events == 0
         assert server.refresh(other, theirs).refresh_token is not None
@@ -322,9 +322,9 @@ class TestConsent:
 
     def test_a_code_is_one_clients(self, server: AuthorizationServer) -> None:
         code, (other, _) = self.consent(server), server.new_client()
-        with refused("invalid_grant", "not known"):
+        with refused("invalid_grant", "unknown"):
             server.redeem(other, code, REDIRECT, VERIFIER)
-        with refused("invalid_grant", "not known"):
+        with refused("invalid_grant", "unknown"):
             server.redeem(server.client_id, "code_x", REDIRECT, VERIFIER)
         assert server.redeem(server.client_id, code, REDIRECT, VERIFIER).refresh_token is not None
 

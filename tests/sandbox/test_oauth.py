@@ -238,7 +238,7 @@ class TestTokens:
         }
         assert (response.headers["Cache-Control"], response.headers["Pragma"]) == ("no-store", "no-cache")
         assert (await client.refresh(response.json()["refresh_token"])).status_code == 200
-        assert "rotated away" in refused(await client.refresh(token), "invalid_grant")
+        assert "rotated and then reused" in refused(await client.refresh(token), "invalid_grant")
         assert client.server.reuse_events == 1
         assert [request.path for request in sandbox.requests] == [TOKEN] * 3
 

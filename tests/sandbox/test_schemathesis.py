@@ -14,7 +14,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from brex_accounting.sandbox import Sandbox
 from brex_accounting.sandbox._records import sample_records
 from brex_accounting.sandbox._state import Integration
-from scripts.fit import TABLE, newly_required
+from scripts.additions import newly_required
+from scripts.fit import TABLE
 from scripts.operations import METHODS
 from scripts.read_description import read
 from tests.support.marks import many

@@ -130,7 +130,7 @@ class TestEvents:
 
     async def test_an_unknown_record_moves_none(self, sandbox: Sandbox) -> None:
         listen(sandbox)
-        with pytest.raises(LookupError, match='there is no accounting record "accr_x"'):
+        with pytest.raises(LookupError, match='no accounting record has the id "accr_x"'):
             sandbox.state.set_review_status([IDS[0], "accr_x"], "READY_FOR_EXPORT")
         assert sandbox.state.records[IDS[0]].review_status == "PREPARE"
         assert not sandbox.webhooks.deliveries
@@ -245,7 +245,7 @@ class TestRetries:
         await sandbox.webhooks.settled()
         first, second = receiver.requests
         assert (first.headers["Webhook-Id"], first.content) == (second.headers["Webhook-Id"], second.content)
-        with pytest.raises(LookupError, match="no event of this id"):
+        with pytest.raises(LookupError, match="no event with this id"):
             sandbox.webhooks.resend("msg_x")
 
 

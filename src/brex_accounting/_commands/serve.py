@@ -1,4 +1,4 @@
-"""sandbox: serve one."""
+"""The command `sandbox`."""
 
 import asyncio
 import errno
@@ -100,7 +100,7 @@ def sandbox(
 
 
 async def _serve(served: "Sandbox", host: str, port: int, refresh_token: str) -> str | None:
-    """Serve until a signal; return what stood in the way."""
+    """Serve until a signal; return the problem, if any."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     # Not loop.add_signal_handler, which Windows lacks.

@@ -1,4 +1,4 @@
-"""The customers' Brex accounts: each with tokens and books of its own."""
+"""Customers' Brex accounts, each with its own tokens and books."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ class Account:
     """A customer's Brex account.
 
     Attributes:
-        name: what grants are made for.
+        name: the name that grants refer to.
         token: an access token with all scopes.
         read_only_token: an access token with no scope but accounting.record.read.
         state: the integrations, the records and the ledger of exports.
@@ -33,36 +33,36 @@ class Account:
     state: State = field(repr=False)
 
     def add_record(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-        """Add a record of these fields, under the names that they have on the wire, and return its id.
+        """Add a record with these fields, under their names on the wire, and return its id.
 
-        Any field can be given, an unpublished or a nonsensical one too; each required one that is not given has a
-        sensible value. Amounts may be Decimals, times aware datetimes. A READY_FOR_EXPORT one is announced by webhook.
+        Any field is accepted, unpublished and nonsensical ones too; required ones that are missing get sensible
+        defaults. Amounts may be Decimals, times aware datetimes. A READY_FOR_EXPORT record is announced by webhook.
 
         Raises:
-            ValueError: The id is taken, or id, source_type, review_status, version or updated_at make no sense:
-                lists are made by them.
+            ValueError: The id is taken, or id, source_type, review_status, version or updated_at are invalid:
+                queries depend on them.
         """
         (record_id,) = self.state.add_records([{**(fields or {}), **more}])
         return record_id
 
     def add_records(self, records: Iterable[Mapping[str, Any]], /) -> list[str]:
-        """Add records as add_record does, all or none; those that are READY_FOR_EXPORT are one event."""
+        """Add records like add_record, all or none; one webhook event announces those that are READY_FOR_EXPORT."""
         return self.state.add_records(records)
 
     def edit_record(self, record_id: str, fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Change these fields, each as a whole; `version` and `updated_at` rise unless they are given.
+        """Replace these fields; `version` and `updated_at` go up unless they are among them.
 
         A record that becomes READY_FOR_EXPORT is announced by webhook.
 
         Raises:
             LookupError: There is no such record.
-            ValueError: As add_record.
+            ValueError: See add_record.
         """
         self.state.edit_record(record_id, {**(fields or {}), **more})
 
 
 class Accounts:
-    """All accounts; the first is there from the start.
+    """All accounts; the first exists from the start.
 
     Attributes:
         by_name: each account by its name.
@@ -85,7 +85,7 @@ class Accounts:
 
     @property
     def recent_days(self) -> float | None:
-        """How far back a list without a lower bound for updated_at goes; None: all the way."""
+        """How many days a list without a lower bound for updated_at goes back; None means all the way."""
         return self._recent_days
 
     @recent_days.setter
@@ -96,13 +96,13 @@ class Accounts:
 
     @property
     def first(self) -> Account:
-        """The account that is there from the start."""
+        """The account that exists from the start."""
         return self.by_name[ACCOUNT]
 
     def add(self, name: str, records: int | Iterable[Mapping[str, Any]], token: str | None) -> Account:
-        """Add an account with so many samples, or with these records; ValueError when something makes no sense."""
+        """Add an account with this many samples, or with these records; ValueError when an argument is invalid."""
         if not name or name in self.by_name:
-            raise ValueError("name must be text, and not the name of another account")
+            raise ValueError("name must not be empty or the name of another account")
         if token is not None and not token.startswith("bxt_"):
             raise ValueError("token must begin with bxt_")
         if token in self._callers:
@@ -116,11 +116,11 @@ class Accounts:
         return account
 
     def of(self, name: str) -> Account:
-        """Return the account of this name; a grant for any other name is for the first account."""
+        """Return the account with this name; any other name stands for the first account."""
         return self.by_name.get(name, self.first)
 
     def caller(self, token: str) -> Caller | None:
-        """Return who calls with this user token."""
+        """Return the caller that this user token identifies."""
         return self._callers.get(token)
 
     def _new_state(self, name: str, records: int | Iterable[Mapping[str, Any]]) -> State:

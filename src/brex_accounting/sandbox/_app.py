@@ -1,4 +1,4 @@
-"""The ASGI application: reads a request whole, asks the gateway, and lets faults befall the answer."""
+"""The ASGI application: reads the whole request, asks the gateway and injects faults into the answer."""
 
 import secrets
 from collections import deque
@@ -24,29 +24,29 @@ TRACE_ID: Final = "X-Brex-Trace-Id"
 
 
 class Connection(Protocol):
-    """What a server can do to a connection; it is found in scope["state"]["connection"]."""
+    """What a server can do with a connection, in scope["state"]["connection"]."""
 
     def reset(self) -> None:
-        """Break the connection at once; what was not yet sent is lost."""
+        """Reset the connection at once; unsent data is lost."""
 
     def close(self) -> None:
-        """Close the connection after what was sent."""
+        """Close the connection once everything is sent."""
 
     async def pause(self, seconds: float) -> None:
-        """Wait, at most until the server stops."""
+        """Wait, but no longer than the server runs."""
 
     def hold_back(self) -> None:
-        """Send nothing until send_along, so that all of it arrives together."""
+        """Hold data back until send_along, so that everything arrives together."""
 
     def send_along(self, data: bytes) -> None:
-        """Send these bytes behind the answer that was held back."""
+        """Send these bytes right behind the answer that is held back."""
 
 
 @dataclass(slots=True)
 class ReceivedRequest:
-    """A line of the log. `status` stays None while there is no answer, and after a reset.
+    """An entry of the request log. `status` is None until there is an answer, and after a reset.
 
-    `query` is empty for the authorization server's endpoints, for it is not the place for a secret.
+    `query` is empty for the authorization server's endpoints, since a client may have put a secret there.
     """
 
     method: str
@@ -160,7 +160,7 @@ class App:
 
 
 class _Answer:
-    """The one answer to a request: a reply, or a connection that breaks."""
+    """The one answer to a request: a reply or a broken connection."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, received: ReceivedRequest | None = None) -> None:
         self._scope = scope
@@ -203,8 +203,8 @@ class _Answer:
         return response
 
     async def _gone(self) -> None:
-        # After the request's body comes http.disconnect, and nothing else. uvicorn takes an application that
-        # returns before it for one that forgot to answer.
+        # The next message can only be http.disconnect. If the application returned before it, uvicorn would complain
+        # about a missing answer.
         await self._receive()
 
 

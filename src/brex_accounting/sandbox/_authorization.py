@@ -25,9 +25,9 @@ from ._grants import (
 
 OFFLINE_ACCESS: Final = "offline_access"
 _OPENID_SCOPES: Final = frozenset({"openid", OFFLINE_ACCESS})
-# A long run's log keeps the latest.
+# The log of a long run keeps the latest.
 _REQUESTS_LOGGED: Final = 100_000
-# RFC 8252 7.3: the port is the client's choice. localhost is no address (8.3) and has to be registered.
+# RFC 8252 7.3: the client chooses the port. localhost is not an address (8.3) and must be registered.
 _LOOPBACK: Final = re.compile(
     r"http://(127\.0\.0\.1|\[::1\])(:\d{1,5})?(/[\w.~!$&'()*+,;=:@/%-]*)?(\?[\w.~!$&'()*+,;=:@/?%-]*)?", re.ASCII
 )
@@ -36,16 +36,16 @@ _VERIFIER: Final = re.compile(r"[\w.~-]{43,128}", re.ASCII)
 
 
 class AuthorizationServer:
-    """Who may use the API, and for how long; also what tests ask about it.
+    """Decides who may use the API, and for how long; tests look here for what happened.
 
     Attributes:
-        options: its ways; another AuthorizationOptions takes effect at once, but for the client's name and secret.
-        client_id: the client that is there from the start.
-        scopes: all scopes there are.
-        grants: all grants, the revoked ones too.
-        requests: the latest 100,000 token requests, in the order of their arrival.
+        options: its behavior; replacing them takes effect at once, except for client_id and client_secret.
+        client_id: the client that exists from the start.
+        scopes: all known scopes.
+        grants: all grants, revoked ones included.
+        requests: the latest 100,000 token requests, in order of arrival.
         access_tokens_issued: how many access tokens were issued.
-        refresh_tokens_issued: how many refresh tokens were issued; a repeated one does not count again.
+        refresh_tokens_issued: how many refresh tokens were issued; a repeated one counts once.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class AuthorizationServer:
 
     @property
     def reuse_events(self) -> int:
-        """How many times a rotated-away refresh token was used."""
+        """How many times a rotated refresh token was reused."""
         return sum(grant.reuse_events for grant in self.grants)
 
-    # What a test or a customer does.
+    # For tests, and on behalf of customers.
 
     def new_client(self, client_id: str | None = None, client_secret: str | None = None) -> tuple[str, str]:
-        """Register a client, and return its name and secret; what is not given is random."""
+        """Register a client and return its client_id and client_secret; whatever is not given is random."""
         client_id = client_id or f"client_{self._new_secret()[:12]}"
         if client_id in self._clients:
-            raise ValueError("there is a client of this name")
+            raise ValueError("client_id must not be the id of another client")
         self._clients[client_id] = client_secret or f"secret_{self._new_secret()}"
         return client_id, self._clients[client_id]
 
@@ -102,50 +102,50 @@ class AuthorizationServer:
 
         Args:
             account: the customer's account.
-            scopes: what is granted; None: everything.
-            client_id: to whom; None: the client that is there from the start.
+            scopes: the scopes to grant; None means all.
+            client_id: the client to grant them to; None means the client that exists from the start.
             refresh_token: the token to use in place of a random one.
         """
         allowed = self.scopes if scopes is None else frozenset(scopes)
         if not allowed <= self.scopes:
-            raise ValueError("there is no such scope")
+            raise ValueError("scopes must be scopes of this server")
         if client_id is not None and client_id not in self._clients:
-            raise ValueError("there is no such client")
+            raise ValueError("client_id must be the id of a registered client")
         if refresh_token is not None and (not refresh_token or self.grant_of(refresh_token) is not None):
-            raise ValueError("refresh_token must not be empty, or the token of another grant")
+            raise ValueError("refresh_token must not be empty or belong to another grant")
         return self._new_refresh_token(self._new_grant(account, client_id or self.client_id, allowed), refresh_token)
 
     def revoke(self, account: str | None = None) -> None:
-        """Revoke the account's grants, or all: no token of theirs is good any more."""
+        """Revoke the account's grants, or all grants: none of their tokens is valid any more."""
         for grant in self.grants:
             grant.revoked = grant.revoked or account in {None, grant.account}
 
     def expire_access_tokens(self, account: str | None = None) -> None:
-        """Let the account's access tokens, or all, expire now; those issued later live as long as ever."""
+        """Expire the account's access tokens, or all access tokens; later ones are not affected."""
         for token in self._access_tokens.values():
             if account in {None, token.grant.account}:
                 token.expires_at = min(token.expires_at, self._clock())
 
     def grant_of(self, token: str) -> Grant | None:
-        """Return the grant of an access token, a refresh token or a code, alive or not; None for an unknown one."""
+        """Return the grant of an access token, refresh token or code, valid or not; None when it is unknown."""
         key = fingerprint(token)
         known = self._refresh_tokens.get(key) or self._access_tokens.get(key) or self._codes.get(key)
         return None if known is None else known.grant
 
     def is_live(self, token: str) -> bool:
-        """Tell whether this access or refresh token would be accepted."""
+        """Return whether this access or refresh token would be accepted."""
         refresh_token = self._refresh_tokens.get(fingerprint(token))
         if refresh_token is None:
             return self.caller(token) is not None
         return refresh_token.successor is None and not refresh_token.grant.revoked and not self._expired(refresh_token)
 
-    # What the endpoints ask.
+    # For the endpoints.
 
     @contextmanager
     def answering(
         self, *, grant_type: str | None, client_auth: str | None, token: str | None, fault: str | None
     ) -> Iterator[TokenRequest]:
-        """Log a token request, and count it as in flight while the context lasts; yield its line."""
+        """Log a token request and count it as in flight while the context lasts; yield its log entry."""
         grant = None if token is None else self.grant_of(token)
         key = None if token is None else fingerprint(token)
         line = TokenRequest(self._clock(), grant_type, client_auth, key, grant, fault)
@@ -161,18 +161,18 @@ class AuthorizationServer:
             grant.in_flight -= 1
 
     def authenticate(self, client_id: str, client_secret: str, method: str = "client_secret_basic") -> None:
-        """Refuse a client that is not known, or not by this secret, or that may not authenticate like this."""
+        """Raise for an unknown client, a wrong secret, or an authentication method that is not allowed."""
         if method not in self.options.auth_methods:
             raise OAuthError("invalid_client", f"The client may not use {method}.")
         expected = self._clients.get(client_id, "")
         if not hmac.compare_digest(expected.encode(), client_secret.encode()) or not expected:
-            raise OAuthError("invalid_client", "The client is not known by this secret.")
+            raise OAuthError("invalid_client", "The client_id or the client_secret is wrong.")
 
     def refresh(self, client_id: str, refresh_token: str, scope: str | None = None) -> Issued:
-        """Give an access token for a refresh token; a rotated-away one ends the grant."""
+        """Issue an access token for a refresh token; reusing a rotated one revokes the grant."""
         token = self._refresh_tokens.get(fingerprint(refresh_token))
         if token is None or token.grant.client_id != client_id:
-            raise OAuthError("invalid_grant", "The refresh token is not known.")
+            raise OAuthError("invalid_grant", "The refresh token is unknown.")
         if token.successor is not None:
             return self._reuse(token, token.successor)
         if token.grant.revoked:
@@ -187,28 +187,28 @@ class AuthorizationServer:
         return token.successor
 
     def redeem(self, client_id: str, code: str, redirect_uri: str, verifier: str | None) -> Issued:
-        """Give tokens for a code, once; whoever comes with it again ends the grant. Any attempt spends it."""
+        """Issue tokens for a code, once; reusing it revokes the grant. Any attempt uses it up."""
         if verifier is not None and not _VERIFIER.fullmatch(verifier):
             raise OAuthError("invalid_request", "The code_verifier is not 43 to 128 unreserved characters.")
         known = self._codes.get(fingerprint(code))
         if known is None or known.grant.client_id != client_id:
-            raise OAuthError("invalid_grant", "The code is not known.")
+            raise OAuthError("invalid_grant", "The code is unknown.")
         if known.spent:
             known.grant.revoked = True
-            raise OAuthError("invalid_grant", "The code was used before; what it gave is revoked.")
+            raise OAuthError("invalid_grant", "The code was used before; the tokens issued for it are revoked.")
         known.spent = True
         if known.grant.revoked or self._clock() >= known.expires_at:
             raise OAuthError("invalid_grant", "The code expired, or its grant was revoked.")
         if redirect_uri != known.redirect_uri:
-            raise OAuthError("invalid_grant", "The redirect_uri is not the one that the code was sent to.")
-        # RFC 9700 2.1.1: a verifier without a challenge is refused too, or an attacker could strip the challenge.
+            raise OAuthError("invalid_grant", "The redirect_uri is not the one that received the code.")
+        # RFC 9700 2.1.1: a verifier without a challenge is an error, or an attacker could strip the challenge.
         if not hmac.compare_digest("" if verifier is None else _s256(verifier), known.challenge or ""):
-            raise OAuthError("invalid_grant", "The code_verifier is not the one of the code_challenge.")
+            raise OAuthError("invalid_grant", "The code_verifier does not match the code_challenge.")
         offline = OFFLINE_ACCESS in known.grant.scopes
         return self._issue(known.grant, known.grant.scopes, self._new_refresh_token(known.grant) if offline else None)
 
     def trusts(self, client_id: str | None, redirect_uri: str | None) -> bool:
-        """Tell whether a browser may be sent there on behalf of this client."""
+        """Return whether a browser may be redirected there on behalf of this client."""
         if client_id not in self._clients or redirect_uri is None:
             return False
         return redirect_uri in self.options.redirect_uris or _LOOPBACK.fullmatch(redirect_uri) is not None
@@ -223,7 +223,7 @@ class AuthorizationServer:
         account: str = ACCOUNT,
         prompt: str | None = None,
     ) -> str:
-        """Ask the customer, and return a code; `challenge` is for S256, the only method."""
+        """Ask the customer for consent and return a code; `challenge` is for S256, the only method."""
         if challenge is not None and not _CHALLENGE.fullmatch(challenge):
             raise OAuthError("invalid_request", "The code_challenge is not a SHA-256 in base64url.")
         scopes = _read_scope(scope or "", within=self.scopes)
@@ -242,7 +242,7 @@ class AuthorizationServer:
         return code
 
     def caller(self, access_token: str) -> Caller | None:
-        """Return who calls with this access token; None when it is not, or no longer, good."""
+        """Return the caller that this access token identifies; None when it is invalid or expired."""
         token = self._access_tokens.get(fingerprint(access_token))
         if token is None or token.grant.revoked or self._clock() >= token.expires_at:
             return None
@@ -255,7 +255,7 @@ class AuthorizationServer:
             return Issued(answer.access_token, answer.refresh_token, answer.expires_in, answer.scopes, repeated=True)
         token.grant.reuse_events += 1
         token.grant.revoked = True
-        raise OAuthError("invalid_grant", "The refresh token was rotated away; the grant is revoked.")
+        raise OAuthError("invalid_grant", "The refresh token was rotated and then reused; the grant is revoked.")
 
     def _expired(self, token: RefreshToken) -> bool:
         return self._clock() >= token.used_at + self.options.refresh_token_lifetime
@@ -282,7 +282,7 @@ class AuthorizationServer:
 def _read_scope(scope: str, *, within: frozenset[str]) -> frozenset[str]:
     scopes = frozenset(scope.split(" "))
     if not scopes <= within:
-        raise OAuthError("invalid_scope", "The scope is missing, unknown, or beyond what was granted.")
+        raise OAuthError("invalid_scope", "The scope is missing, unknown or beyond what was granted.")
     return scopes
 
 

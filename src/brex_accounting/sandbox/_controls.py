@@ -1,4 +1,4 @@
-"""What a sandbox can be told and asked over HTTP, beside the API: everything below /_sandbox/."""
+"""The control endpoints, everything below /_sandbox/: change and inspect a sandbox over HTTP."""
 
 import json
 from collections import Counter
@@ -20,23 +20,23 @@ from ._webhooks import Webhooks
 from ._wire import Number, Reply, error, timestamp
 
 PREFIX: Final = "/_sandbox/"
-# Brex has no scope for this; the read-only token must not have it.
+# Brex has no scope for this; the read-only token must not be enough.
 _SCOPES: Final = frozenset({INTEGRATION_WRITE})
-# A client's credentials are made once.
+# A client gets its credentials once.
 _AUTHORIZATION_OPTIONS: Final = tuple(
     each.name for each in fields(AuthorizationOptions) if each.name not in {"client_id", "client_secret"}
 )
 _RECORD: Final = "records/"
 
 Action = Callable[[Account, str, bytes], object]
-"""Takes the token's account, the id in the path, and the body; returns the answer, or None for the view."""
+"""Takes the token's account, the id in the path and the body; returns the answer, or None to show the view."""
 View = Callable[[Account], Mapping[str, object]]
 
 
 class Controls:
-    """Answers the requests below /_sandbox/; what changes a thing answers with how the thing is afterwards.
+    """Answers the control requests; most changes answer with the view of what they changed.
 
-    Records, review_status and exports are those of the token's account; everything else is the whole sandbox's.
+    Records, review_status and exports belong to the token's account, everything else to the whole sandbox.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Controls:
         }
 
     def answer(self, call: Call) -> Reply:
-        """Answer one of them."""
+        """Answer a control request."""
         name, record_id = call.path.removeprefix(PREFIX), ""
         if name.startswith(_RECORD):
             name, record_id = _RECORD, unquote(name.removeprefix(_RECORD))
@@ -116,7 +116,7 @@ class Controls:
         given = _fields(body, "name", "records", "token", parse_float=Number)
         records = given.get("records", 0)
         if type(records) is not int and not isinstance(records, list):
-            raise ValueError("records must be a number, or a list of records")
+            raise ValueError("records must be a number or a list of records")
         token = _text(given, "token") if given.get("token") is not None else None
         return _account(self._accounts.add(_text(given, "name"), records, token))
 
@@ -149,21 +149,21 @@ class Controls:
 
 
 def _done(_: object) -> None:
-    """Answer with the view."""
+    """Discard a result, so that the view is the answer."""
 
 
 def _add_records(account: Account, _: str, body: bytes) -> object:
     given = parse_json(body, parse_float=Number)
     records = given if isinstance(given, list) else [given]
     if not all(isinstance(each, dict) for each in records):
-        raise ValueError("the body must be a record, or a list of records")
+        raise ValueError("the body must be a record or a list of records")
     return {"ids": account.add_records(records)}
 
 
 def _edit_record(account: Account, record_id: str, body: bytes) -> object:
     given = parse_json(body, parse_float=Number)
     if not isinstance(given, dict):
-        raise ValueError("the body must be an object of the fields to change")  # noqa: TRY004  # as all that is wrong
+        raise ValueError("the body must be an object of the fields to change")  # noqa: TRY004  # answered like any invalid body
     account.edit_record(record_id, given)
     return _summary(account.state.records[record_id])
 
@@ -211,14 +211,14 @@ def _export(export: Any) -> Mapping[str, object]:
 def _fields(body: bytes, *names: str, parse_float: Callable[[str], object] = float) -> Mapping[str, Any]:
     given = parse_json(body or b"{}", parse_float=parse_float)
     if not isinstance(given, dict) or not given.keys() <= set(names):
-        raise ValueError(f"the body must be an object of {' and '.join(names)}")
+        raise ValueError(f"the body must be an object with {', '.join(names)}")
     return given
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:
     value = given.get(name)
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be a string")  # noqa: TRY004  # as all that a request does wrong
+        raise ValueError(f"{name} must be a string")  # noqa: TRY004  # answered like any invalid body
     return value
 
 

@@ -1,4 +1,4 @@
-"""Delays that a server can end when it stops."""
+"""Delays that end when their server stops."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ class Delays:
         self._ended = False
 
     async def pause(self, seconds: float) -> None:
-        """Wait so many seconds, or until `end`."""
+        """Wait this many seconds, or until `end`."""
         if self._ended:
             return
         pause = asyncio.ensure_future(self._sleep(seconds))
@@ -27,7 +27,7 @@ class Delays:
             pause.cancel()
 
     def end(self) -> None:
-        """End all pauses, those to come as well."""
+        """End all pauses, future ones included."""
         self._ended = True
         for pause in self._pauses:
             pause.cancel()

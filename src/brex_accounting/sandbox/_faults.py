@@ -1,4 +1,4 @@
-"""Faults on request: a table of what can go wrong with an answer, and the queue in which faults wait."""
+"""Faults: a table of what can go wrong with an answer, and the queue in which they wait."""
 
 import gzip
 import json
@@ -31,29 +31,30 @@ _NO_BODY: Final = {204, 304}
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with the next requests of an operation; ValueError when it makes no sense.
+    """Something that goes wrong with the next requests for an operation; ValueError when a field is invalid.
 
-    These answer in place of the API, which applies the change only with `applied`:
+    These answer instead of the API, which applies the change only with `applied`:
 
     - `status`: answers `status` with the gateway's error, or with `json`, HTML or nothing (`body`), and `retry_after`
-    - `html`, `json`: answers 200 with a page of HTML, or with `json`
-    - `delay`: waits `seconds` before the change is applied; with `applied`, after it
+    - `html`, `json`: answers 200 with an HTML page, or with `json`
 
-    These apply the change, except `reset_before`, and then spoil the answer:
+    These apply the change, except for `reset_before`, and alter the answer:
+
+    - `delay`: waits `seconds` before the change is applied; with `applied`, after it
 
     - `reset_before`, `reset_after`: resets the connection
     - `cut_body`: announces the whole answer, sends half of it and closes the connection
     - `merge_json`: changes the answer by `json`, a JSON Merge Patch (RFC 7396), in which null removes
     - `replace_status`: sends the answer with `status`
     - `bom`: sends a byte order mark before the answer
-    - `encode`: names `encoding` as the Content-Encoding; gzip and x-gzip do compress, into that many `members`
-    - `surplus`: sends a second answer, which nobody asked for, right behind the first: `json`, or the first again
+    - `encode`: sends `encoding` as the Content-Encoding; gzip and x-gzip compress the answer, into `members` members
+    - `surplus`: sends a second answer that nobody asked for right behind the first: `json`, or the first again
 
     Attributes:
-        operation: an operationId, or None for any; `token`, `authorize` or `discovery` for the authorization server's,
-            which None does not include.
-        times: how many requests it befalls.
-        seconds: how long the answer waits before it is sent or broken off, for every kind.
+        operation: an operationId, or None for any. The authorization server's `token`, `authorize` and `discovery` are
+            matched by name only.
+        times: the number of requests it applies to.
+        seconds: how long the answer is held back; for every kind.
     """
 
     kind: FaultKind
@@ -69,7 +70,7 @@ class Fault:
     members: int = 1
 
     def __post_init__(self) -> None:
-        """Check each field: faults also arrive as JSON."""
+        """Check each field, since faults also arrive as JSON."""
         _check("kind", self.kind, one_of=get_args(FaultKind))
         _check("operation", self.operation, one_of=(None, *_OPERATION_IDS, *ENDPOINT_IDS))
         _check("body", self.body, one_of=get_args(FaultBody))
@@ -88,22 +89,22 @@ class Fault:
 
     @property
     def effect(self) -> "Effect":
-        """What it does: its entry in the table."""
+        """What the fault does: its entry in the table."""
         return _EFFECTS[self.kind]
 
     @property
     def lets_through(self) -> bool:
-        """Whether the request reaches the state machine."""
+        """Whether the request is performed."""
         return self.applied if self.effect.applies is None else self.effect.applies
 
     def alter(self, reply: Reply) -> Reply:
-        """Return what is sent in place of the API's answer."""
+        """Return the answer to send."""
         return self.effect.alter(self, reply)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a kind of fault does. `applies` None: as the fault says."""
+    """What a kind of fault does. `applies` None means that the fault decides."""
 
     applies: bool | None = True
     alter: Callable[[Fault, Reply], Reply] = lambda _, reply: reply
@@ -124,7 +125,7 @@ def _status(fault: Fault, _: Reply) -> Reply:
 def _merge_json(fault: Fault, reply: Reply) -> Reply:
     if reply.media_type != "application/json":
         return reply
-    # Number keeps each amount's digits.
+    # Number keeps the digits of amounts.
     answer = json.loads(reply.body, parse_float=Number, parse_int=Number)
     return replace(reply, body=to_json(_merge(answer, fault.json)).encode())
 
@@ -154,26 +155,26 @@ _EFFECTS: Final[Mapping[FaultKind, Effect]] = {
 
 
 class FaultQueue:
-    """The faults that are still to come; a request takes the first that matches it."""
+    """Queued faults; a request takes the first one that matches."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[Fault, int]] = []
 
     @property
     def pending(self) -> list[tuple[Fault, int]]:
-        """Each fault, and how many times it is still to come."""
+        """Each fault, and how many times it is left."""
         return list(self._pending)
 
     def add(self, fault: Fault) -> None:
-        """Put a fault at the end."""
+        """Append a fault."""
         self._pending.append((fault, fault.times))
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._pending.clear()
 
     def take(self, operation_id: str) -> Fault | None:
-        """Return the fault that befalls a request of this operation."""
+        """Return the fault for a request of this operation, if any."""
         for position, (fault, times) in enumerate(self._pending):
             if operation_id == fault.operation or (fault.operation is None and operation_id in _OPERATION_IDS):
                 self._pending[position : position + 1] = [(fault, times - 1)] if times > 1 else []
@@ -182,7 +183,7 @@ class FaultQueue:
 
 
 def fault_from_json(value: Mapping[str, Any]) -> Fault:
-    """Make a fault from its fields; ValueError or TypeError when they make none."""
+    """Make a fault from its fields; ValueError or TypeError when they are invalid."""
     return Fault(**value)
 
 

@@ -1,4 +1,4 @@
-"""What stands before the state machine: routes, tokens, the rate limit, the Idempotency-Key."""
+"""The gateway in front of the state machine: routes, tokens, the rate limit, the Idempotency-Key."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from ._wire import Reply, error, gateway_error
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, read whole. `path` is as on the wire, still percent-encoded."""
+    """A request, read completely. `path` is still percent-encoded."""
 
     method: str
     path: str
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation of the description, and the status with which it refuses a malformed request."""
+    """An operation of the API, and the status of its answer to a malformed request."""
 
     id: str
     method: str
@@ -43,7 +43,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An operation, and the id in its path."""
+    """An operation and the id in its path."""
 
     operation: Operation
     resource_id: str
@@ -53,12 +53,12 @@ def _operation(operation_id: str, method: str, path: str, *scopes: str, malforme
     return Operation(operation_id, method, re.compile(f"/v3/accounting/{path}"), frozenset(scopes), malformed)
 
 
-# In OpenAPI a path without a template goes before one with: no record's id is export-results.
+# In OpenAPI a concrete path precedes a templated one: export-results is never a record's id.
 OPERATIONS: Final = (
     _operation("createIntegration", "POST", "integration", INTEGRATION_WRITE),
     _operation("disconnectIntegration", "POST", "integration/([^/]+)/disconnect", INTEGRATION_WRITE),
     _operation("reactivateIntegration", "POST", "integration/([^/]+)/reactivate", INTEGRATION_WRITE),
-    # Its 400 is not in the description; its 422 is.
+    # Brex's description has no 400 for it, but a 422.
     _operation("reportAccountingExportResults", "POST", "records/export-results", RECORD_WRITE, malformed=422),
     _operation("queryAccountingRecords", "GET", "records", RECORD_READ, RECORD_WRITE),
     _operation("getAccountingRecord", "GET", "records/([^/]+)", RECORD_READ, RECORD_WRITE),
@@ -66,7 +66,7 @@ OPERATIONS: Final = (
 
 
 def find_route(call: Call) -> Route | Reply:
-    """Match on the encoded path, so that an id with %2F in it stays one segment."""
+    """Match the encoded path, so that an id with %2F in it stays one segment."""
     for operation in OPERATIONS:
         match = operation.path.fullmatch(call.path)
         if match is not None and operation.method == call.method:
@@ -77,7 +77,7 @@ def find_route(call: Call) -> Route | Reply:
 
 
 def not_routed(methods_allowed: set[str]) -> Reply:
-    """Answer what no route takes: 405 where another method would do, else 404."""
+    """Answer a request without a route: 405 if another method would match, else 404."""
     if methods_allowed:
         return error(
             HTTPStatus.METHOD_NOT_ALLOWED,
@@ -85,11 +85,11 @@ def not_routed(methods_allowed: set[str]) -> Reply:
             "The method is not allowed here.",
             headers=(("Allow", ", ".join(sorted(methods_allowed))),),
         )
-    return error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "There is nothing at this path.")
+    return error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "Nothing is at this path.")
 
 
 class Gateway:
-    """Admits requests and passes them to the state machine."""
+    """Checks requests and passes them to the state machine."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Gateway:
         self._ledger = IdempotencyLedger() if honor_idempotency_keys else None
 
     def admit(self, call: Call, scopes: frozenset[str], *, limited: bool = True) -> Caller | Reply:
-        """Return who calls, or what refuses the call: any one of the scopes will do."""
+        """Return the caller, or the answer that rejects the call; any one of the scopes is enough."""
         caller = self._caller(call.authorization)
         if caller is None:
             return error(
@@ -127,7 +127,7 @@ class Gateway:
         return caller
 
     def once(self, route: Route, call: Call, caller: Caller) -> AbstractContextManager[Callable[[], Reply]]:
-        """Yield what answers this call; its Idempotency-Key is in progress until the context ends."""
+        """Yield the function that answers this call; its Idempotency-Key is in progress until the context ends."""
 
         def perform() -> Reply:
             return self._perform(route, call, caller)

@@ -1,4 +1,4 @@
-"""What the authorization server knows and hands out: options, grants, answers, the log. No secret is in a repr."""
+"""The data of the authorization server: options, grants, tokens, the log. No repr shows a secret."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -8,34 +8,33 @@ AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 Rotation = Literal["rotate", "omit", "repeat"]
 _DAY: Final = 86_400.0
 ACCOUNT: Final = "account"
-"""The name of the account that a sandbox has from the start."""
+"""The name of the account that exists from the start."""
 
 
 def fingerprint(token: str) -> str:
-    """Return what stands for a token in the log: its SHA-256 in hexadecimal."""
+    """Return what identifies a token in the log: its SHA-256 in hexadecimal."""
     return sha256(token.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationOptions:
-    """The ways of the authorization server; ValueError when they make no sense.
+    """The behavior of the authorization server; ValueError when an option is invalid.
 
     Attributes:
-        client_id: the client's name; None makes a random one.
-        client_secret: its secret; None makes a random one.
+        client_id: the id of the first client; None means a random one.
+        client_secret: its secret; None means a random one.
         expires_in: how many seconds an access token lives.
-        rotation: `rotate` gives a new refresh token each time and the old one is dead at once; `omit` keeps the
-            old one and answers without a refresh_token; `repeat` keeps it and answers with it.
-        grace: for how many seconds a rotated-away refresh token gets the same answer again, as long as the refresh
-            token in that answer was not used.
-        refresh_token_lifetime: after how many seconds without use a refresh token expires; Brex says 90 days.
-        code_lifetime: for how many seconds an authorization code can be redeemed.
-        redirect_uris: where consent may lead, exactly; beside these, http on any port of 127.0.0.1 and [::1].
-        consents: whether the customer consents; else the answer is access_denied.
-        allowed_scopes: what the customer allows at most of the scopes that are asked for; None: all.
-        offline_access_needs_prompt: whether offline_access is granted with prompt=consent only, as in OpenID Connect
-            Core, section 11.
-        sends_iss: whether the callback names the issuer (RFC 9207), as discovery says.
+        rotation: `rotate` issues a new refresh token each time, and the old one is invalid at once; `omit` keeps the
+            old one and leaves it out of the answer; `repeat` keeps it and repeats it in the answer.
+        grace: for how many seconds a rotated refresh token gets the same answer again, until its successor is used.
+        refresh_token_lifetime: after how many seconds an unused refresh token expires; at Brex after 90 days.
+        code_lifetime: for how many seconds an authorization code is valid.
+        redirect_uris: where a consent may lead, besides http on any port of 127.0.0.1 and [::1].
+        consents: whether the customer consents; otherwise the answer is access_denied.
+        allowed_scopes: the scopes that the customer grants at most; None means all.
+        offline_access_needs_prompt: whether offline_access requires prompt=consent, as in OpenID Connect Core,
+            section 11.
+        sends_iss: whether the callback names the issuer (RFC 9207); discovery says so too.
         auth_methods: how a client may authenticate: client_secret_basic, client_secret_post, or both.
     """
 
@@ -54,7 +53,7 @@ class AuthorizationOptions:
     auth_methods: tuple[AuthMethod, ...] = get_args(AuthMethod)
 
     def __post_init__(self) -> None:
-        """Check what would otherwise go wrong later."""
+        """Check the options."""
         methods = get_args(AuthMethod)
         for makes_sense, rule in (
             (self.client_id != "", "client_id must not be empty"),
@@ -88,17 +87,17 @@ def _is_absolute(uri: str) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Grant:
-    """What one customer allowed one client, and what became of it.
+    """What one customer allowed one client to do, and its state.
 
     Attributes:
-        id: its name.
+        id: identifies the grant.
         account: the customer's Brex account.
         client_id: the client.
-        scopes: what was allowed.
-        revoked: whether it is over; it never comes back.
-        reuse_events: how many times a rotated-away refresh token was used.
-        in_flight: how many token requests for it are being answered.
-        in_flight_max: how many were being answered at the same time, at most.
+        scopes: what the customer allowed.
+        revoked: whether it was revoked, which is final.
+        reuse_events: how many times a rotated refresh token was reused.
+        in_flight: how many token requests are in progress.
+        in_flight_max: the most that were in progress at the same time.
     """
 
     id: str
@@ -113,18 +112,18 @@ class Grant:
 
 @dataclass(slots=True, eq=False)
 class TokenRequest:
-    """A line of the log of token requests.
+    """An entry of the log of token requests.
 
     Attributes:
         time: when it arrived, on the sandbox's clock.
         grant_type: as sent.
         client_auth: `basic` or `body`; None for neither, or both.
-        fingerprint: the SHA-256 of the refresh token or the code that was sent.
-        grant: the grant that it belongs to, where there is one.
-        fault: the kind of the fault that befell it.
-        outcome: `issued`, `repeated` (within the grace), or the OAuth error; None while, or because, it was not
-            processed. The answer may have been lost all the same: see `fault`.
-        description: why it was refused.
+        fingerprint: the SHA-256 of the refresh token or code that was sent.
+        grant: the grant that it belongs to, if any.
+        fault: the kind of fault that was injected, if any.
+        outcome: `issued`, `repeated` (within the grace period) or the OAuth error; None as long as it is not
+            processed. A fault may still lose the answer.
+        description: the error's description.
     """
 
     time: float
@@ -139,7 +138,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What the token endpoint gives."""
+    """What the token endpoint issues."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
@@ -150,7 +149,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls the API: the holder of the rate limit and the Idempotency-Keys, its scopes, its account."""
+    """A caller of the API: its name (for the rate limit and the Idempotency-Keys), scopes and account."""
 
     name: str = field(repr=False)
     scopes: frozenset[str]
@@ -159,7 +158,7 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class RefreshToken:
-    """A refresh token, known by its fingerprint; it was rotated away when it has a successor."""
+    """A refresh token, identified by its fingerprint; it was rotated if it has a successor."""
 
     grant: Grant
     used_at: float
@@ -168,7 +167,7 @@ class RefreshToken:
 
 @dataclass(slots=True, eq=False)
 class AccessToken:
-    """An access token, known by its fingerprint."""
+    """An access token, identified by its fingerprint."""
 
     grant: Grant
     scopes: frozenset[str]
@@ -177,7 +176,7 @@ class AccessToken:
 
 @dataclass(slots=True, eq=False)
 class Code:
-    """An authorization code, known by its fingerprint."""
+    """An authorization code, identified by its fingerprint."""
 
     grant: Grant
     redirect_uri: str
@@ -187,7 +186,7 @@ class Code:
 
 
 class OAuthError(Exception):
-    """A refusal, by its code in RFC 6749 and a sentence of printable ASCII."""
+    """An OAuth error: its code in RFC 6749 and a sentence in printable ASCII."""
 
     def __init__(self, code: str, description: str) -> None:
         super().__init__(code, description)

@@ -1,4 +1,4 @@
-"""The authorization server's endpoints: from a request to the state machine, and from its answer to a reply."""
+"""The authorization server's HTTP endpoints."""
 
 import re
 from base64 import b64decode
@@ -17,7 +17,7 @@ PREFIX: Final = "/oauth2/"
 ISSUER_PATH: Final = "/oauth2/default"
 TOKEN_PATH: Final = f"{ISSUER_PATH}/v1/token"
 _AUTHORIZE_PATH: Final = f"{ISSUER_PATH}/v1/authorize"
-# The operations that a fault can name.
+# The endpoints that a fault can name.
 _ENDPOINTS: Final = {
     TOKEN_PATH: ("token", "POST"),
     _AUTHORIZE_PATH: ("authorize", "GET"),
@@ -27,7 +27,7 @@ ENDPOINT_IDS: Final = tuple(endpoint for endpoint, _ in _ENDPOINTS.values())
 _NO_STORE: Final = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 _CHALLENGE: Final = (("WWW-Authenticate", 'Basic realm="sandbox", charset="UTF-8"'),)
 _MALFORMED_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
-# An issuer is https, or http on loopback: any other Host on our socket is a page that rebinds DNS.
+# An issuer uses https, or http on loopback: any other Host is a page that rebinds DNS to reach our socket.
 _ORIGIN: Final = re.compile(r"https://[\w.-]+(:\d+)?|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.ASCII)
 _ANY_ORIGIN: Final = re.compile(r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?", re.ASCII)
 _PRESENTED: Final = {"refresh_token": "refresh_token", "authorization_code": "code"}
@@ -36,7 +36,7 @@ Parameters = dict[str, list[str]]
 
 
 def find_endpoint(call: Call) -> str | Reply:
-    """Return which endpoint a request is for, or what answers it when it is for none."""
+    """Return the endpoint of a request, or the answer if it has none."""
     endpoint, method = _ENDPOINTS.get(call.path, ("", ""))
     if not endpoint:
         return not_routed(set())
@@ -49,11 +49,11 @@ class OAuthEndpoints:
     def __init__(self, server: AuthorizationServer) -> None:
         self._server = server
         self.any_host = False
-        """Whether requests may come for any Host: the sandbox is served beyond this machine."""
+        """Whether any Host is accepted, since the sandbox is served beyond this machine."""
 
     @contextmanager
     def exchange(self, endpoint: str, call: Call, origin: str, fault: str | None) -> Iterator[Callable[[], Reply]]:
-        """Yield what answers this call; a token request counts as in flight until the context ends."""
+        """Yield the function that answers this call; a token request is in flight until the context ends."""
         match endpoint:
             case "discovery":
                 yield lambda: self._discovery(origin)
@@ -68,7 +68,7 @@ class OAuthEndpoints:
 
     def _discovery(self, origin: str) -> Reply:
         if not self._is_ours(origin):
-            return error(HTTPStatus.BAD_REQUEST, "INVALID_REQUEST", "The Host is not the sandbox's.")
+            return error(HTTPStatus.BAD_REQUEST, "INVALID_REQUEST", "The Host header does not name the sandbox.")
         document: dict[str, JSON] = {
             "issuer": f"{origin}{ISSUER_PATH}",
             "authorization_endpoint": f"{origin}{_AUTHORIZE_PATH}",
@@ -84,7 +84,7 @@ class OAuthEndpoints:
         return Reply(HTTPStatus.OK, to_json(document).encode())
 
     def _authorize(self, call: Call, origin: str) -> Reply:
-        """Answer with a redirect, or with a page as long as the redirect_uri is not to be trusted."""
+        """Answer with a redirect, or with a page if the redirect_uri cannot be trusted."""
         try:
             parameters = _parse(call.query)
             client_id = _one(parameters, "client_id") or ""
@@ -92,9 +92,9 @@ class OAuthEndpoints:
         except OAuthError as refusal:
             return _page(refusal.description)
         if not self._is_ours(origin):
-            return _page("The Host is not the sandbox's.")
+            return _page("The Host header does not name the sandbox.")
         if not self._server.trusts(client_id, redirect_uri):
-            return _page("The client_id is not known, or the redirect_uri is not registered for it.")
+            return _page("The client_id is unknown, or the redirect_uri is not registered for it.")
         answer = {"iss": f"{origin}{ISSUER_PATH}"} if self._server.options.sends_iss else {}
         if len(parameters.get("state", [])) == 1:
             answer["state"] = parameters["state"][0]
@@ -110,11 +110,11 @@ class OAuthEndpoints:
         asked = {name: _one(parameters, name) for name in parameters}
         if asked.get("response_type") != "code":
             code = "unsupported_response_type" if asked.get("response_type") else "invalid_request"
-            raise OAuthError(code, "The response_type is not code.")
+            raise OAuthError(code, "The response_type must be code.")
         challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
         if method != (None if challenge is None else "S256"):
-            raise OAuthError("invalid_request", "A code_challenge goes with the code_challenge_method S256.")
-        # A browser would ask the customer to log in. Here a hint of OpenID Connect says who does.
+            raise OAuthError("invalid_request", "A code_challenge requires the code_challenge_method S256.")
+        # Nobody logs in here: OpenID Connect's login_hint says which account consents.
         account = asked.get("login_hint") or ACCOUNT
         scope, prompt = asked.get("scope"), asked.get("prompt")
         return self._server.consent(client_id, redirect_uri, scope, challenge, account=account, prompt=prompt)
@@ -172,24 +172,26 @@ class OAuthEndpoints:
                 code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
                 return self._server.redeem(client_id, code, redirect_uri, form.get("code_verifier"))
             case _:
-                raise OAuthError("unsupported_grant_type", "The grant_type is not one of the sandbox's.")
+                raise OAuthError(
+                    "unsupported_grant_type", "The grant_type must be authorization_code or refresh_token."
+                )
 
 
 def _read_form(call: Call) -> dict[str, str]:
     if (call.content_type or "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise OAuthError("invalid_request", "The Content-Type is not application/x-www-form-urlencoded.")
+        raise OAuthError("invalid_request", "The Content-Type must be application/x-www-form-urlencoded.")
     if call.query:
-        raise OAuthError("invalid_request", "The parameters go in the body, and never in the URL.")
+        raise OAuthError("invalid_request", "The parameters belong in the body, never in the URL.")
     parameters = _parse(call.body.decode("latin-1"))
     return {name: values[0] for name, values in parameters.items() if _one(parameters, name) is not None}
 
 
 def _credentials(authorization: str | None, form: Mapping[str, str]) -> tuple[str, str]:
-    """Return who the client says it is, from the header or from the body (RFC 6749 2.3.1)."""
+    """Return the client's credentials, from the header or from the body (RFC 6749 2.3.1)."""
     if authorization is None:
         return form.get("client_id", ""), form.get("client_secret", "")
     if "client_secret" in form:
-        raise OAuthError("invalid_request", "The client authenticates in the header or in the body, not in both.")
+        raise OAuthError("invalid_request", "The client must authenticate in the header or in the body, not in both.")
     scheme, _, encoded = authorization.partition(" ")
     try:
         pair = b64decode(encoded.strip(), validate=True).decode("ascii")
@@ -197,9 +199,9 @@ def _credentials(authorization: str | None, form: Mapping[str, str]) -> tuple[st
     except ValueError:
         client_id = client_secret = ""
     if scheme.lower() != "basic" or not client_id:
-        raise OAuthError("invalid_client", "The Authorization is not Basic with a form-encoded name and secret.")
+        raise OAuthError("invalid_client", "The Authorization header must be Basic with form-encoded credentials.")
     if form.get("client_id", client_id) != client_id:
-        raise OAuthError("invalid_request", "The client_id in the body is not the one in the header.")
+        raise OAuthError("invalid_request", "The client_id in the body differs from the one in the header.")
     return client_id, client_secret
 
 
@@ -210,7 +212,7 @@ def _decode(text: str) -> str:
 
 
 def _parse(encoded: str) -> Parameters:
-    """Parse what is form-encoded; a parameter without a value counts as absent (RFC 6749 3.1)."""
+    """Parse form-encoded parameters; one without a value counts as absent (RFC 6749 3.1)."""
     if not encoded.isascii() or _MALFORMED_ESCAPE.search(encoded):
         raise OAuthError("invalid_request", "The parameters are not form-encoded.")
     try:
@@ -222,7 +224,7 @@ def _parse(encoded: str) -> Parameters:
 def _one(parameters: Parameters, name: str) -> str | None:
     values = parameters.get(name, [])
     if len(values) > 1:
-        raise OAuthError("invalid_request", "A parameter is there twice.")
+        raise OAuthError("invalid_request", "A parameter is repeated.")
     return values[0] if values else None
 
 

@@ -1,4 +1,4 @@
-"""Outages: for some seconds nobody is there, or a gateway answers for everything."""
+"""Outages: for some seconds connections are refused, or a gateway answers everything."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _MAX_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """An outage: `refuse` accepts no connection and breaks those that are open, `status` answers with `status`."""
+    """An outage: `refuse` refuses connections and closes open ones, `status` answers with `status`."""
 
     kind: OutageKind
     status: int
@@ -20,7 +20,7 @@ class Outage:
 
 
 class OutageSwitch:
-    """Begins outages, and informs the servers, which alone can refuse connections."""
+    """Begins outages and informs the servers, since only they can refuse connections."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -29,23 +29,23 @@ class OutageSwitch:
 
     @property
     def refuses_for(self) -> float:
-        """For how many more seconds connections are refused; 0: they are not."""
+        """For how many more seconds connections are refused; 0 if they are not."""
         outage = self.current
         return outage.ends_at - self._clock() if outage is not None and outage.kind == "refuse" else 0.0
 
     @property
     def current(self) -> Outage | None:
-        """The outage that lasts."""
+        """The current outage, if any."""
         outage = self._outage
         return None if outage is None or self._clock() >= outage.ends_at else outage
 
     def begin(self, seconds: float, kind: OutageKind = "refuse", status: int = 503) -> None:
-        """Begin one now, in place of the one that lasts; ValueError when it makes no sense."""
+        """Begin an outage, which replaces the current one; ValueError when an argument is invalid."""
         if type(seconds) not in {int, float} or not 0 < seconds <= _MAX_SECONDS:
-            raise ValueError(f"seconds must be a number, more than 0 and at most {_MAX_SECONDS:.0f}")
+            raise ValueError(f"seconds must be a number above 0, at most {_MAX_SECONDS:.0f}")
         if kind not in get_args(OutageKind):
             raise ValueError(f"kind must be one of {', '.join(get_args(OutageKind))}")
-        if type(status) is not int or not 400 <= status <= 599:  # noqa: PLR2004  # what an outage looks like
+        if type(status) is not int or not 400 <= status <= 599:  # noqa: PLR2004  # errors
             raise ValueError("status must be a number from 400 to 599")
         self._outage = Outage(kind, status, seconds, self._clock() + seconds)
         for listener in self._listeners:
@@ -53,7 +53,7 @@ class OutageSwitch:
 
     @contextmanager
     def informs(self, listener: Callable[[Outage], object]) -> Iterator[None]:
-        """Call this with each outage that begins while the context lasts."""
+        """Call the listener with each outage that begins while the context lasts."""
         self._listeners.append(listener)
         try:
             yield

@@ -9,12 +9,12 @@ from http import HTTPStatus
 
 from ._wire import Reply, error
 
-# Brex does not publish how long it remembers a key; this bounds a long run's memory.
+# Brex does not publish how long it remembers a key; this bounds the memory of a long run.
 _KEYS_REMEMBERED = 100_000
 
 
 class SlidingWindow:
-    """Admits so many requests of a token in any window of so many seconds; refused ones do not count."""
+    """Admits a number of requests for each token in any window of some seconds; rejected ones do not count."""
 
     def __init__(self, requests: int, seconds: float, clock: Callable[[], float]) -> None:
         self._requests = requests
@@ -23,7 +23,7 @@ class SlidingWindow:
         self._admitted: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def admit(self, token: str) -> int | None:
-        """Admit a request, or return after how many whole seconds the next will be admitted."""
+        """Admit a request, or return in how many whole seconds the next one will be admitted."""
         now = self._clock()
         admitted = self._admitted[token]
         while admitted and admitted[0] <= now - self._seconds:
@@ -42,7 +42,7 @@ class _Entry:
 
 
 class IdempotencyLedger:
-    """Remembers the first answer to each key, and gives it again to the same request."""
+    """Remembers the first answer for each key and repeats it for the same request."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], _Entry] = {}
@@ -51,7 +51,7 @@ class IdempotencyLedger:
     def once(
         self, key: tuple[str, str], fingerprint: bytes, perform: Callable[[], Reply]
     ) -> Iterator[Callable[[], Reply]]:
-        """Yield what answers this request; the key is in progress until the context ends."""
+        """Yield the function that answers this request; the key is in progress until the context ends."""
         earlier = self._entries.get(key)
         if earlier is not None:
             yield lambda: _repeat(earlier, fingerprint)
@@ -73,7 +73,7 @@ class IdempotencyLedger:
 
 
 def _repeat(entry: _Entry, fingerprint: bytes) -> Reply:
-    # Neither code is one that Brex names: it publishes nothing about its 409s for keys.
+    # Both codes are ours: Brex publishes nothing about its 409s for keys.
     if entry.fingerprint != fingerprint:
         return error(HTTPStatus.CONFLICT, "IDEMPOTENCY_KEY_REUSED", "The Idempotency-Key was used for another request.")
     if entry.in_progress or entry.reply is None:

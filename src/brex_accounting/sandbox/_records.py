@@ -1,4 +1,4 @@
-"""Accounting records: samples and records of one's own, and what changes in their lives."""
+"""Accounting records, samples and custom ones, and how they change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ _BILLS: Final = ("BILL", "INVOICE")
 class Record:
     """An accounting record: what queries look at, and the rest of its fields.
 
-    A sample is made anew from its serial number each time it is shown, so that 100,000 of them need little memory.
+    A sample is generated from its serial number each time it is shown, so that 100,000 of them need little memory.
     """
 
     index: int
     """Its place in lists."""
     serial: int
-    """The number in its ids; a sample is made from it."""
+    """The number in its ids; a sample is generated from it."""
     id: str
     source_type: str
     review_status: str
@@ -31,16 +31,16 @@ class Record:
     version: int
     is_sample: bool = False
     fields: dict[str, JSON] = field(default_factory=dict, repr=False)
-    """What was given for it; of a sample, what was changed."""
+    """The fields that were given; for a sample, those that were changed."""
 
     def change(self, fields: Mapping[str, JSON], now: datetime) -> None:
-        """Edit these fields, whole; what is not given for version and updated_at rises by itself.
+        """Replace these fields; version and updated_at go up unless they are among them.
 
-        ValueError when a field that queries look at makes no sense; then nothing is changed.
+        ValueError when a field that queries look at is invalid; then nothing is changed.
         """
         if fields.get("id", self.id) != self.id:
             raise ValueError("id cannot be changed")
-        # A clock that stands still or was set back must not hide an edit from those who poll.
+        # A clock that stands still or was set back must not hide an edit from a poller.
         risen: dict[str, JSON] = {
             "version": self.version + 1,
             "updated_at": timestamp(max(now, self.updated_at + timedelta(0, 0, 1))),
@@ -50,8 +50,8 @@ class Record:
     def to_wire(self, *, single_entry: bool = False) -> Mapping[str, JSON]:
         """Return the record as an AccountingRecordDetailed.
 
-        What `single_entry` does is not published. Here it leaves out the balancing lines (the card, the bank, the
-        payable), so that what remains is what the ERP books against an account of its own: the first line's side.
+        Brex does not publish what `single_entry` does. Here it leaves out the balancing lines (the card, the bank, the
+        payable) and keeps the side of the first line.
         """
         fields = {**(sample_fields(self.serial) if self.is_sample else {}), **self.fields}
         if single_entry:
@@ -64,14 +64,14 @@ class Record:
         if type(version) is not int:
             raise ValueError("version must be an integer")
         if not isinstance(updated_at, str):
-            raise ValueError("updated_at must be a date-time")  # noqa: TRY004  # as all that an edit does wrong
+            raise ValueError("updated_at must be a date-time")  # noqa: TRY004  # like any invalid field
         self.updated_at = parse_date_time("updated_at", updated_at)
         self.source_type, self.review_status, self.version = source_type, review_status, version
         self.fields |= fields
 
 
 def sample_records(count: int, *, first_serial: int = 0) -> list[Record]:
-    """Return exactly this many records, all READY_FOR_EXPORT."""
+    """Return this many records, all READY_FOR_EXPORT."""
     return [_sample(index, first_serial + index) for index in range(count)]
 
 
@@ -90,14 +90,14 @@ def _sample(index: int, serial: int) -> Record:
 
 
 def new_record(index: int, serial: int, given: Mapping[str, JSON], now: datetime) -> Record:
-    """Make a record of these fields, with something sensible for each required one that is not given.
+    """Make a record of these fields, with sensible defaults for required ones.
 
-    ValueError when a field that queries look at makes no sense; anything goes for the others.
+    ValueError when a field that queries look at is invalid; the others may hold anything.
     """
     fields = {**_defaults(serial, given, now), **given}
     record_id = fields["id"]
     if not isinstance(record_id, str) or not record_id:
-        raise ValueError("id must be text")
+        raise ValueError("id must be a string that is not empty")
     record = Record(index, serial, record_id, "", "", now, 1)
     record._take(fields)  # noqa: SLF001  # its other constructor
     return record
@@ -131,7 +131,7 @@ def _source_type(record_type: str) -> str:
 
 
 def _first_side(line_items: JSON) -> JSON:
-    """Keep the lines on the side of the first; what is no list of lines stays as it is."""
+    """Keep the lines on the side of the first; anything but a list stays as it is."""
     if not isinstance(line_items, Sequence) or isinstance(line_items, str):
         return line_items
     sides = [item.get("type") if isinstance(item, Mapping) else None for item in line_items]
@@ -141,13 +141,13 @@ def _first_side(line_items: JSON) -> JSON:
 def _text(fields: Mapping[str, JSON], name: str, record: Record) -> str:
     value = fields.get(name, getattr(record, name))
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")  # noqa: TRY004  # as all that an edit does wrong
+        raise ValueError(f"{name} must be a string")  # noqa: TRY004  # like any invalid field
     return value
 
 
 def read_fields(given: Mapping[str, object]) -> dict[str, JSON]:
-    """Return a record's fields as they go over the wire; ValueError for what JSON cannot say."""
+    """Return a record's fields as JSON; ValueError for what JSON cannot express."""
     fields = exact_json(given)
     if not isinstance(fields, dict):
-        raise ValueError("a record must be an object of its fields")  # noqa: TRY004  # as all that is wrong with it
+        raise ValueError("a record must be a mapping of its fields")  # noqa: TRY004  # like any invalid field
     return fields

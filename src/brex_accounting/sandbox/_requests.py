@@ -1,4 +1,4 @@
-"""Reads requests into plain values, and refuses what the description does not allow."""
+"""Reads requests into plain values and rejects what the description does not allow."""
 
 import json
 import re
@@ -16,13 +16,13 @@ REVIEW_STATUSES = ("PREPARE", "REVIEW", "READY_FOR_EXPORT", "EXPORTED")
 SOURCE_TYPES = ("CARD", "REIMBURSEMENT", "BILL")
 
 Comparison = Literal["gt", "gte", "lt", "lte"]
-# fromisoformat alone would also take a time without an offset, and week dates.
+# fromisoformat alone would also accept a time without an offset, and week dates.
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class InvalidRequestError(ValueError):
-    """The request is not what the description asks for; the text says why."""
+    """The request does not match the description; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordQuery:
-    """The parameters of queryAccountingRecords; `after` is the position that the cursor stands for."""
+    """The parameters of queryAccountingRecords; `after` is the position in the cursor."""
 
     ids: frozenset[str] | None = None
     review_status: str | None = None
@@ -64,7 +64,7 @@ def parse_results(content_type: str | None, body: bytes) -> list[ExportResult]:
     request = _object(_parse_json(content_type, body), "the body")
     results = request.get("results")
     if not isinstance(results, list) or not results:
-        _refuse("results must be a list of at least one result")
+        _refuse("results must be a list with at least one result")
     return [_parse_result(item) for item in results]
 
 
@@ -73,7 +73,7 @@ def parse_query(query_string: str) -> RecordQuery:
     parameters = parse_qs(query_string, keep_blank_values=True)
     ids = parameters.get("ids")
     if ids is not None and len(ids) > MAX_IDS:
-        _refuse(f"at most {MAX_IDS} ids can be asked for at once")
+        _refuse(f"ids must be at most {MAX_IDS}")
     cursor = _single(parameters, "cursor")
     return RecordQuery(
         ids=None if ids is None else frozenset(ids),
@@ -96,7 +96,7 @@ def parse_json(body: bytes, *, parse_float: Callable[[str], object] = float) -> 
     try:
         return json.loads(body.decode(), parse_constant=_refuse, parse_float=parse_float)
     except (ValueError, RecursionError):
-        problem = "the body is not JSON"
+        problem = "the body must be JSON"
     raise InvalidRequestError(problem)
 
 
@@ -128,10 +128,10 @@ def _parse_result(item: object) -> ExportResult:
     fields = _object(item, "a result")
     record_id = _string(fields, "accounting_record_id")
     succeeded, failed = _success(record_id, fields.get("success")), _failure(record_id, fields.get("failure"))
-    # oneOf: exactly one of the two schemas matches, whatever else the item holds.
+    # oneOf: exactly one of the two schemas must match, whatever else the item holds.
     if succeeded is not None and failed is not None:
-        _refuse("a result must not hold both a success and a failure")
-    return succeeded or failed or _refuse("a result must hold a success or a failure")
+        _refuse("a result must not have both success and failure")
+    return succeeded or failed or _refuse("a result must have success or failure")
 
 
 def _success(record_id: str, value: object) -> ExportResult | None:
@@ -140,7 +140,7 @@ def _success(record_id: str, value: object) -> ExportResult | None:
     reference_id, deep_link_url = value.get("reference_id"), value.get("deep_link_url")
     if not isinstance(reference_id, str | None):
         return None
-    # Unlike reference_id it may be left out, but not null.
+    # Unlike reference_id it may be missing, but not null.
     if "deep_link_url" in value and not isinstance(deep_link_url, str):
         return None
     return ExportResult(record_id, reference_id, deep_link_url)
@@ -173,7 +173,7 @@ def _flag(parameters: Mapping[str, list[str]], name: str) -> bool:
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    # Declared `number`, but an integer on the wire: 100.0 is refused.
+    # Declared `number`, but meant as an integer: 100.0 is rejected.
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
         _refuse(f"limit must be an integer from 1 to {MAX_LIMIT}")
     return int(text)
@@ -181,7 +181,7 @@ def _limit(text: str | None) -> int:
 
 def _updated_at(parameters: Mapping[str, list[str]]) -> tuple[tuple[Comparison, datetime], ...]:
     if "updated_at" in parameters:
-        # Ignored, it would answer with records that were not asked for.
+        # If it were ignored, the answer would hold records that the caller did not ask for.
         _refuse("updated_at must be given as updated_at[gt], updated_at[gte], updated_at[lt] or updated_at[lte]")
     return tuple(
         (comparison, parse_date_time(name, text, or_date=True))
@@ -191,7 +191,7 @@ def _updated_at(parameters: Mapping[str, list[str]]) -> tuple[tuple[Comparison, 
 
 
 def parse_date_time(name: str, text: str, *, or_date: bool = False) -> datetime:
-    """Read a date-time, or a bare date: its midnight in UTC."""
+    """Read a date-time, or a date as its midnight in UTC."""
     try:
         if _DATE_TIME.fullmatch(text):
             return datetime.fromisoformat(text.upper())
@@ -199,7 +199,9 @@ def parse_date_time(name: str, text: str, *, or_date: bool = False) -> datetime:
             return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
         pass
-    _refuse(f"{name} must be a date-time with an offset, and in a URL its + must be percent-encoded")
+    _refuse(
+        f"{name} must be a date-time with an offset (+ is percent-encoded in a URL){' or a date' if or_date else ''}"
+    )
 
 
 def _decode_cursor(cursor: str) -> int:
@@ -208,5 +210,5 @@ def _decode_cursor(cursor: str) -> int:
     except ValueError:
         position = -1
     if position < 0 or encode_cursor(position) != cursor:
-        _refuse("cursor is not one that this API gave out")
+        _refuse("cursor must be a next_cursor of this API")
     return position

@@ -1,4 +1,4 @@
-"""Sample accounting records, each made from its number alone, so that every run has the same."""
+"""Sample accounting records, each generated from its serial number, so that every run has the same."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -27,13 +27,13 @@ _TYPES: Final = (
     ("REWARD_REDEMPTION", "CARD"),
     ("REIMBURSEMENT_EXPENSE_MONEY_MOVEMENT_PAYIN", "REIMBURSEMENT"),
     ("BILL_MONEY_MOVEMENT_PAYIN", "BILL"),
-    ("CARD_EXPENSE_ADJUSTMENT", "CARD"),  # not published: an alpha adds types without notice
+    ("CARD_EXPENSE_ADJUSTMENT", "CARD"),  # unpublished: an alpha adds types without notice
     ("REIMBURSEMENT_EXPENSE_MONEY_MOVEMENT_REFUND", "REIMBURSEMENT"),
 )
 _MONEY_COMES_BACK: Final = ("REFUND", "REPAYMENT", "REVERSAL", "PAYIN", "REDEMPTION")
 
-# The total of a record, the lines that make it up, and about as much in the other currency. Floats do not add up to
-# 627.3 and 1216.72.
+# The total of a record, its lines, and about the same amount in the other currency. With floats, the lines of 627.3 and
+# 1216.72 do not add up.
 _AMOUNTS: Final = (
     ("100.5", ("60.25", "40.25"), "93.27"),
     ("84.1", ("84.1",), "78.04"),
@@ -47,7 +47,7 @@ _AMOUNTS: Final = (
     ("1216.72", ("1204.35", "12.37"), "1129.12"),
     ("7.10", ("3.55", "3.55"), "6.59"),
 )
-# TRAVEL_ADMIN is not published.
+# TRAVEL_ADMIN is unpublished.
 _ROLES: Final = ("EMPLOYEE", "SUPER_ADMIN", "BOOKKEEPER", "TRAVEL_ADMIN", "CARD_ADMIN")
 _STATUSES: Final = ("ACTIVE", "INVITED", "DISABLED")
 _NAMES: Final = (("Ada ", "Okafor"), ("Lin", "Østergård "), ("Tomás  ", "Quispe"), ("Yuki", "Sato"))
@@ -79,11 +79,11 @@ _POSTED_EARLIER: Final = {5: timedelta(days=100)}
 _EDITED_LATER: Final = {14: timedelta(days=60)}
 _ABSENT: Final = object()
 SERIALS: Final = 100_000_000
-"""How many numbers an account has for its ids, so that no two accounts share one."""
+"""How many serial numbers each account has, so that no two accounts share an id."""
 
 
 class Head(NamedTuple):
-    """What lists look at, and when the record was posted."""
+    """What queries look at, and when the record was posted."""
 
     source_type: str
     updated_at: datetime
@@ -92,7 +92,7 @@ class Head(NamedTuple):
 
 
 def sample_head(serial: int) -> Head:
-    """Return what lists look at, without making the whole record."""
+    """Return what queries look at, without generating the whole record."""
     index = serial % SERIALS
     place = index % len(_TYPES)
     posted_at = _FIRST + timedelta(minutes=7 * index) - _POSTED_EARLIER.get(place, timedelta())
@@ -100,17 +100,17 @@ def sample_head(serial: int) -> Head:
     return Head(_TYPES[place][1], updated_at, 1 + index % 3 + (place in _EDITED_LATER), posted_at)
 
 
-@lru_cache(maxsize=1024)  # of several pages, which are often read again
+@lru_cache(maxsize=1024)  # some pages, which are often read again
 def sample_fields(serial: int) -> Mapping[str, JSON]:
-    """Return a sample record as an AccountingRecordDetailed, not to be changed; `serial` is the number in its ids.
+    """Return a sample record as an AccountingRecordDetailed; do not change it.
 
-    Two of seven are what real answers look like: with properties that no description has, and other prefixes of ids.
+    Two of seven look like real answers: with properties that the description lacks, and other prefixes in ids.
     """
     index, head = serial % SERIALS, sample_head(serial)
     bill, as_sent = head.source_type == "BILL", _is_as_sent(index)
     total, _, elsewhere = _AMOUNTS[index % len(_AMOUNTS)]
     amount, foreign = _money(total, _currency(index)), _money(elsewhere, _currency(index + 1))
-    # Cards have merchants in real answers; bills have vendors.
+    # In real answers card expenses name the merchant; bills name the vendor.
     vendor = index % 7 != 1 and (bill or (as_sent and head.source_type == "CARD"))
     return _present(
         {
@@ -143,7 +143,7 @@ def _is_as_sent(index: int) -> bool:
 
 
 def _is_uncoded(index: int) -> bool:
-    """Some charges have no account in the general ledger yet."""
+    """Return whether the charge has no GL account yet."""
     return _TYPES[index % len(_TYPES)][0].startswith("CARD_EXPENSE") and index % 3 != 2  # noqa: PLR2004  # two of three
 
 
@@ -163,7 +163,7 @@ class _Line(NamedTuple):
     side: str
     amount: JSON
     balances: bool
-    """Whether it is the card's, the bank's or the payable's, which has no account of its own."""
+    """Whether it is the balancing line: the card, the bank or the payable."""
 
 
 def _line_items(index: int, serial: int) -> list[JSON]:
@@ -174,7 +174,7 @@ def _line_items(index: int, serial: int) -> list[JSON]:
     lines = [_Line(own, _money(part, currency), balances=False) for part in parts]
     against = [_Line(balancing, _money(total, currency), balances=True)]
     if index % 13 == 1:
-        # A fee in the other currency: the sides balance for each currency, not across them.
+        # A fee in the other currency: debits equal credits in each currency.
         fee = _money("0.30", "EUR" if currency == "USD" else "USD")
         lines.append(_Line(own, fee, balances=False))
         against.append(_Line(balancing, fee, balances=True))
@@ -238,7 +238,7 @@ def _gl_account(index: int) -> Mapping[str, JSON]:
 
 
 def _receipts(index: int, serial: int) -> object:
-    # Presigned and short-lived at Brex; here they lead nowhere.
+    # Brex's are presigned and short-lived; these lead nowhere.
     uri = f"https://receipts.sandbox.invalid/receipt_{serial:012d}?X-Amz-Expires=900"
     uris: JSON = (None, [uri], [uri, f"{uri}&page=2"])[index % 3]
     return (_ABSENT, None, [], [{"id": f"receipt_{serial:012d}", "download_uris": uris}])[index // 3 % 4]

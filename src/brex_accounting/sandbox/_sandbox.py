@@ -1,4 +1,4 @@
-"""The Sandbox: the parts put together, with their options."""
+"""The Sandbox: its parts and their options."""
 
 import asyncio
 import secrets
@@ -30,27 +30,27 @@ from ._transport import InProcessTransport
 from ._webhooks import WebhookOptions, Webhooks
 from ._wire import is_loopback
 
-# A long run's log keeps the latest.
+# The log of a long run keeps the latest.
 _REQUESTS_LOGGED: Final = 100_000
 
 
 class Sandbox:
-    """A Brex account to try things on: the Accounting API's behaviour, without Brex and without real books.
+    """The Accounting API to try things on, without Brex and without real books.
 
         async with Sandbox(records=500) as sandbox:
             brex = BrexAccounting(sandbox.token, base_url=sandbox.url, transport=sandbox.transport)
 
     Attributes:
-        url: the base URL for use with `transport`; it leads nowhere without it.
-        token: an access token with all scopes.
-        read_only_token: an access token with no scope but accounting.record.read.
+        url: the base URL for use with `transport`; without it, the URL leads nowhere.
+        token: an access token with all scopes, of the account that exists from the start.
+        read_only_token: an access token with the scope accounting.record.read only.
         transport: runs the sandbox in-process; it serves one event loop.
-        state: the integrations, the records and the ledger of exports.
+        state: the account's integrations, records and export ledger.
         app: the sandbox as an ASGI application.
-        authorization: the OAuth 2.0 authorization server, its clients, its grants and its log.
-        issuer: the authorization server's issuer, for use with `transport`; served, it is under the served URL.
+        authorization: the OAuth 2.0 authorization server with its clients, grants and log.
+        issuer: the authorization server's issuer, for use with `transport`; when served, it is below the served URL.
         token_url: its token endpoint, likewise.
-        webhooks: sends events about records that become ready, and tells what became of them.
+        webhooks: sends events about records that become ready, and logs the deliveries.
     """
 
     url: str
@@ -79,25 +79,25 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """Make an account with no integration and so many sample records, all READY_FOR_EXPORT.
+        """Make an account without integrations; its sample records are READY_FOR_EXPORT.
 
         Args:
-            records: how many samples; of every 20, 7 are CARD, 7 REIMBURSEMENT and 6 BILL. Or the records themselves,
-                as for add_record.
-            id_key: how the API names an integration's id, since Brex's description and its examples disagree.
-            token: an access token to use in place of a random one; like Brex's it begins with bxt_.
-            recent_days: lists without a lower bound for updated_at leave out, in silence, what did not change within so
-                many days, as Brex is reported to do; None: they hold all records.
-            rate_limit: how many requests in how many seconds a token has, or None for no limit.
-            send_retry_after: whether a 429 says when to come again; Brex does not promise it.
+            records: the number of samples: of every 20, 7 are CARD, 7 REIMBURSEMENT and 6 BILL. Or the records
+                themselves, as for add_record.
+            id_key: the name of an integration's id, since Brex's description and examples disagree.
+            token: the access token, which begins with bxt_; None means a random one.
+            recent_days: lists without a lower bound for updated_at silently leave out records that did not change in
+                this many days, as Brex reportedly does; None means that they hold all records.
+            rate_limit: the number of requests, and the seconds, that a token has; None means no limit.
+            send_retry_after: whether a 429 has Retry-After, which Brex does not promise.
             honor_idempotency_keys: whether a repeated Idempotency-Key gets the first answer again.
-            authorization: the ways of the authorization server.
-            webhooks: the ways of the sender of webhooks.
-            clock: the time in seconds since 1970.
-            sleep: what a delay waits with, and the sender of webhooks before it tries again.
+            authorization: the behavior of the authorization server.
+            webhooks: the behavior of the webhook sender.
+            clock: returns the time in seconds since 1970.
+            sleep: waits, for delays and between attempts to deliver a webhook.
         """
         if rate_limit is not None and (rate_limit[0] < 1 or rate_limit[1] <= 0):
-            raise ValueError("rate_limit must be at least one request, in more than 0 seconds")
+            raise ValueError("rate_limit must be at least one request in more than 0 seconds")
         self.url = "https://sandbox.invalid"
         self.webhooks = Webhooks(
             webhooks or WebhookOptions(), clock=clock, sleep=sleep, new_secret=lambda: secrets.token_bytes(32)
@@ -151,7 +151,7 @@ class Sandbox:
         self.transport = self._transport
 
     def __repr__(self) -> str:
-        """Tell sandboxes apart without showing a token."""
+        """Identify the sandbox without showing a token."""
         return f"<Sandbox of {len(self.state.records)} records at {id(self):#x}>"
 
     async def __aenter__(self) -> Self:
@@ -159,24 +159,24 @@ class Sandbox:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """End what is still delayed, so that no task is left behind."""
+        """End delays and deliveries, so that no task is left behind."""
         await self._transport.stop()
         self.webhooks.forget()
         await self.webhooks.stop()
 
     @property
     def requests(self) -> Sequence[ReceivedRequest]:
-        """The latest 100,000 requests, in the order of their arrival."""
+        """The latest 100,000 requests, in order of arrival."""
         return self.app.requests
 
     @property
     def accounts(self) -> Mapping[str, Account]:
-        """All accounts by their names; the one that is there from the start is called `account`."""
+        """All accounts by name; the one that exists from the start is named `account`."""
         return MappingProxyType(self._accounts.by_name)
 
     @property
     def recent_days(self) -> float | None:
-        """See the option of this name; may be set at any time."""
+        """See the option with this name; it can be set at any time."""
         return self._accounts.recent_days
 
     @recent_days.setter
@@ -186,59 +186,55 @@ class Sandbox:
     def add_account(
         self, name: str, *, records: int | Iterable[Mapping[str, Any]] = 0, token: str | None = None
     ) -> Account:
-        """Add another customer, with tokens and books of its own.
+        """Add another customer's account, with its own tokens and books.
 
-        A grant that `authorization` makes for this name, or a consent with this name as the `login_hint`, opens its
-        books; one for any other name opens those of the account that is there from the start.
+        Grants for this name lead to its books, whether from `authorization.new_grant` or from a consent with this name
+        as the `login_hint`. Grants for an unknown name lead to the account that exists from the start.
         """
         return self._accounts.add(name, records, token)
 
     def add_record(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-        """Add a record of one's own to the account that is there from the start; see Account.add_record."""
+        """Add a record with these fields to the account that exists from the start; see Account.add_record."""
         return self._accounts.first.add_record(fields, **more)
 
     def add_records(self, records: Iterable[Mapping[str, Any]], /) -> list[str]:
-        """Add several, which are one webhook's event; see Account.add_records."""
+        """Add several records to it; see Account.add_records."""
         return self._accounts.first.add_records(records)
 
     def edit_record(self, record_id: str, fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Change fields of one of its records; see Account.edit_record."""
+        """Replace fields of one of its records; see Account.edit_record."""
         self._accounts.first.edit_record(record_id, fields, **more)
 
     def fault(self, *faults: Fault) -> None:
-        """Let these befall the requests to come; each request takes the first that matches.
-
-        Over HTTP, with the full token: POST /_sandbox/faults with a Fault's fields as JSON, DELETE
-        /_sandbox/faults to forget them, GET /_sandbox/requests for the log.
-        """
+        """Queue faults for future requests; each request takes the first one that matches."""
         for fault in faults:
             self._faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Forget the faults that are still to come."""
+        """Empty the queue of faults."""
         self._faults.clear()
 
     def outage(self, seconds: float, kind: OutageKind = "refuse", *, status: int = 503) -> None:
-        """Let an outage of so many seconds begin now, for the API and the authorization server.
+        """Begin an outage of this many seconds, for the API and the authorization server.
 
-        `refuse` accepts no connection and breaks those that are open; `status` answers every request with `status` and
-        the gateway's error. The control endpoints go on in the latter.
+        `refuse` refuses connections and closes those that are open; `status` answers every request with `status` and
+        the gateway's error, except at the control endpoints.
         """
         self._outages.begin(seconds, kind, status)
 
     @asynccontextmanager
     async def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Serve over a real socket while the context lasts; port 0 is any free one.
+        """Serve on a real socket while the context lasts, and yield the URL; port 0 picks a free one.
 
             async with sandbox.serve() as url:
                 brex = BrexAccounting(sandbox.token, base_url=url)
 
-        Everybody who can reach `host` can try tokens and see the sandbox's records: leave it on this machine where the
-        network is not yours. Leaving ends the deliveries of webhooks that are under way.
+        Another host than 127.0.0.1 opens the sandbox to everyone who can reach it. Leaving the context ends webhook
+        deliveries in progress.
 
         Raises:
-            OSError: The address is taken, or not of this machine.
-            ValueError: There is no such port.
+            OSError: The address is in use, or does not belong to this machine.
+            ValueError: The port is not a number from 0 to 65535.
         """
         self._oauth.any_host = self._oauth.any_host or not is_loopback(host)
         try:

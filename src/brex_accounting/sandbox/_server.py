@@ -20,7 +20,7 @@ from ._outage import OutageSwitch
 from ._wire import error
 
 _MAX_PORT: Final = 65535
-# struct linger: on, and no time to linger.
+# struct linger: on, for 0 seconds.
 _RESET_ON_CLOSE: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
@@ -50,7 +50,7 @@ async def serve(app: ASGIApp, delays: Delays, outages: OutageSwitch, *, host: st
     loop = asyncio.get_running_loop()
     try:
         with outages.informs(lambda _: loop.call_soon_threadsafe(server.refuse)):
-            # Before 0.41 a uvicorn that is stopped while it starts leaves its sockets open.
+            # uvicorn before 0.41 leaves its sockets open if it is stopped while it starts.
             await server.ready.wait()
             yield _url(listener)
     finally:
@@ -67,13 +67,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    # All addresses are no address to call.
+    # The wildcard is not an address to connect to.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but signals are the program's business, it does not wait for its clients, and it can refuse them."""
+    """uvicorn without its signal handlers, which does not wait for clients to finish and can refuse connections."""
 
     def __init__(self, config: uvicorn.Config, delays: Delays, outages: OutageSwitch, listener: socket.socket) -> None:
         super().__init__(config)
@@ -84,14 +84,14 @@ class _Server(uvicorn.Server):
         self._refusing: asyncio.Task[None] | None = None
 
     def refuse(self) -> None:
-        """Refuse connections as long as the outage says so."""
+        """Refuse connections for as long as the outage lasts."""
         if self._refusing is None and self._outages.refuses_for:
             self._refusing = asyncio.create_task(self._refuse())
 
     async def _refuse(self) -> None:
         for server in self.servers:
             server.close()
-        # Bound, so that nobody else takes the port, but not listening.
+        # A bound socket that does not listen keeps the port and refuses connections.
         held = socket.socket(self._family)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(self._address)
@@ -127,11 +127,11 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's protocol, but it hands its transport on, and answers junk in the API's own words."""
+    """uvicorn's protocol, which also passes on its transport and answers junk with the API's error envelope."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # The body goes out in a segment of its own, after the headers: Nagle would hold it back for the client's ACK.
+        # Headers and body are two writes: Nagle's algorithm would hold the second back until the client's delayed ACK.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, "transport": transport}
 
@@ -154,7 +154,7 @@ class _Protocol(H11Protocol):
 
 
 class _Connection:
-    """A socket's connection, for the faults that break it."""
+    """A connection, for faults that break it."""
 
     def __init__(self, transport: asyncio.Transport, delays: Delays) -> None:
         self._transport = transport
@@ -169,13 +169,13 @@ class _Connection:
         self._cork(held=False)
 
     def _cork(self, *, held: bool) -> None:
-        # Where the kernel cannot hold data back, the surplus comes in a segment of its own, at once.
+        # Without TCP_CORK the surplus is sent at once, but in its own segment.
         if hasattr(socket, "TCP_CORK"):
             connection = self._transport.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, held)
 
     def reset(self) -> None:
-        # Without this the kernel would say goodbye with FIN: the client would see an end, not a reset.
+        # Otherwise the kernel would send FIN, and the client would see an end, not a reset.
         connection = self._transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()

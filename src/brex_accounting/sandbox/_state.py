@@ -31,7 +31,7 @@ class Integration:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A line of the export ledger: one result that was applied, and when."""
+    """An entry of the export ledger: a result that was applied, and when."""
 
     result: ExportResult
     applied_at: datetime
@@ -40,9 +40,9 @@ class Export:
 class State:
     """One account's books.
 
-    `records` come in the order of their index; `now` gives the time, `new_id` what follows `int_` in an
-    integration's id; `on_ready` is told which records became READY_FOR_EXPORT together; `reach` is how far back a list
-    without a lower bound for updated_at goes, None: all the way; new records are numbered from `serial`.
+    `records` are ordered by their index. `now` returns the time, `new_id` what follows `int_` in an integration's id.
+    `on_ready` receives the records that became READY_FOR_EXPORT together. `reach` returns how far back a list without a
+    lower bound for updated_at goes; None means all the way. New records are numbered from `serial`.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class State:
 
     @property
     def active_integration(self) -> Integration | None:
-        """The one ACTIVE integration, if there is one."""
+        """The one ACTIVE integration, if any."""
         return next((each for each in self.integrations.values() if each.status == "ACTIVE"), None)
 
     def add_records(self, given: Iterable[Mapping[str, object]]) -> list[str]:
-        """Add records of these fields, all or none, and return their ids."""
+        """Add records with these fields, all or none, and return their ids."""
         added: dict[str, Record] = {}
         for index, fields in enumerate(given, start=self._next_index):
             record = new_record(index, self._serial + index, read_fields(fields), self._now())
             if record.id in self.records or record.id in added:
-                raise ValueError(f"there is an accounting record {to_json(record.id)} already")
+                raise ValueError(f"the id {to_json(record.id)} is taken")
             added[record.id] = record
         self._next_index += len(added)
         self.records |= added
@@ -86,11 +86,11 @@ class State:
         return list(added)
 
     def edit_record(self, record_id: str, given: Mapping[str, object]) -> None:
-        """Change fields of a record; LookupError when it does not exist."""
+        """Replace fields of a record; LookupError when it does not exist."""
         self._edit([record_id], read_fields(given))
 
     def set_review_status(self, record_ids: str | Iterable[str], review_status: str) -> None:
-        """Move a record, or several together, to any review status, as an accountant in the Brex dashboard would.
+        """Move one or several records to any review status, as an accountant does in the Brex dashboard.
 
         LookupError when one of them does not exist; then none is moved.
         """
@@ -102,7 +102,7 @@ class State:
     def _edit(self, record_ids: Sequence[str], fields: Mapping[str, JSON]) -> None:
         for record_id in record_ids:
             if record_id not in self.records:
-                raise LookupError(f"there is no accounting record {to_json(record_id)}")
+                raise LookupError(f"no accounting record has the id {to_json(record_id)}")
         before = {record_id: self.records[record_id].review_status for record_id in record_ids}
         for record_id in record_ids:
             self.records[record_id].change(fields, self._now())
@@ -167,7 +167,7 @@ class State:
         return success(record.to_wire(single_entry=single_entry))
 
     def query(self, query: RecordQuery) -> Reply:
-        """Answer queryAccountingRecords, in the order of the records' making: no change disturbs it."""
+        """Answer queryAccountingRecords, in the order in which records were created: no change affects it."""
         selected = self._select(query)
         start = bisect_right(selected, query.after, key=operator.attrgetter("index"))
         page = selected[start : start + query.limit]
@@ -182,15 +182,14 @@ class State:
         )
 
     def report(self, results: Sequence[ExportResult]) -> Reply:
-        """Answer reportAccountingExportResults: all of the results are applied, or none."""
+        """Answer reportAccountingExportResults: all results are applied, or none."""
         ids = [result.record_id for result in results]
         refusal = self._refuse_report(ids)
         if refusal is not None:
             return refusal
         now = self._now()
         for result in results:
-            # Where a failure leaves a record is not published, only that it is no longer READY_FOR_EXPORT:
-            # REVIEW is our choice.
+            # A failed record leaves READY_FOR_EXPORT; that it goes to REVIEW is our choice.
             moved: dict[str, JSON] = {"review_status": "EXPORTED" if result.error_message is None else "REVIEW"}
             self.records[result.record_id].change(moved, now)
             self.exports.append(Export(result, now))
@@ -229,7 +228,7 @@ class State:
             found = [self.records[record_id] for record_id in query.ids if record_id in self.records]
             selected = sorted(found, key=operator.attrgetter("index"))
         if query.review_status is not None:
-            # This filter knows no bills.
+            # This filter ignores bills.
             selected = [
                 record
                 for record in selected
@@ -268,4 +267,4 @@ def _active_integration_exists(active: Integration, requested_vendor: str) -> Re
 
 
 def _not_found(what: str, resource_id: str) -> Reply:
-    return error(HTTPStatus.NOT_FOUND, "NOT_FOUND", f"There is no {what} {to_json(resource_id)}.")
+    return error(HTTPStatus.NOT_FOUND, "NOT_FOUND", f"No {what} has the id {to_json(resource_id)}.")

@@ -1,4 +1,4 @@
-"""The sandbox in-process: an httpx transport that shows broken connections as a socket would."""
+"""The sandbox in-process: an httpx transport on which broken connections look as they do on a socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from ._outage import OutageSwitch
 
 
 class InProcessTransport(httpx.AsyncBaseTransport):
-    """Runs the application in the caller's event loop; what a caller gave up runs on, as on a server."""
+    """Runs the application in the caller's event loop; a request goes on when its caller gives up, as on a server."""
 
     def __init__(self, app: ASGIApp, delays: Delays, outages: OutageSwitch) -> None:
         self._app = app
@@ -20,7 +20,7 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         self._exchanges: set[asyncio.Task[httpx.Response]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer, or raise what httpx raises for a broken connection or an answer that does not come in time."""
+        """Answer, or raise what httpx raises for a broken connection or a late answer."""
         if self._outages.refuses_for:
             raise httpx.ConnectError("the sandbox refuses connections")
         exchange = asyncio.create_task(_Exchange(self._app, self._delays).run(request))
@@ -32,18 +32,18 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         return exchange.result()
 
     async def stop(self) -> None:
-        """End the delays, and wait for the exchanges whose callers have gone."""
+        """End the delays and wait for the exchanges whose callers gave up."""
         self._delays.end()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
 
     def _finished(self, exchange: asyncio.Task[httpx.Response]) -> None:
         self._exchanges.discard(exchange)
         if not exchange.cancelled():
-            exchange.exception()  # seen, even where the caller has gone
+            exchange.exception()  # retrieved, even if the caller gave up
 
 
 class _Exchange:
-    """One request and its answer, and the connection that the two share."""
+    """One request, its answer and their connection."""
 
     def __init__(self, app: ASGIApp, delays: Delays) -> None:
         self._app = app
@@ -57,10 +57,10 @@ class _Exchange:
     close = reset
 
     def hold_back(self) -> None:
-        """Do nothing: without a connection nothing can lie in it."""
+        """Do nothing: no connection could hold surplus data."""
 
     def send_along(self, _: bytes) -> None:
-        """Lose what only a connection could hand on."""
+        """Drop what only a connection could carry."""
 
     async def run(self, request: httpx.Request) -> httpx.Response:
         response = await httpx.ASGITransport(self._serve).handle_async_request(request)
@@ -85,7 +85,7 @@ class _Exchange:
 
 
 class _CutStream(httpx.AsyncByteStream):
-    """A body that ends before the length that its headers announce."""
+    """A body that ends before its Content-Length."""
 
     def __init__(self, response: httpx.Response) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  # what ASGITransport gives

@@ -1,4 +1,4 @@
-"""Webhooks: events signed by the Standard Webhooks scheme, and sent again until somebody takes them."""
+"""Webhooks: events signed by the Standard Webhooks scheme, and retried until they are accepted."""
 
 import asyncio
 import hmac
@@ -16,7 +16,7 @@ from ._delays import Sleep
 from ._wire import JSON, is_loopback, to_json
 
 READY: Final = "ACCOUNTING_RECORD_READY_FOR_EXPORT"
-# The company of the account that is there from the start.
+# The company of the account that exists from the start.
 COMPANY: Final = "company_sandbox"
 Spelling = Literal["snake", "camel"]
 Outcome = Literal["pending", "delivered", "failed", "stopped"]
@@ -26,19 +26,18 @@ _NAMES: Final = {
 }
 _PREFIX: Final = "whsec_"
 _SECRET: Final = re.compile(rf"{_PREFIX}(?:[A-Za-z0-9+/]{{4}})+(?:[A-Za-z0-9+/]{{2}}==|[A-Za-z0-9+/]{{3}}=)?")
-# A long run's log keeps the latest.
+# The log of a long run keeps the latest.
 _DELIVERIES_LOGGED: Final = 100_000
 _AT_ONCE: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookOptions:
-    """The ways of the sender; ValueError when they make no sense.
+    """The behavior of the sender; ValueError when an option is invalid.
 
     Attributes:
-        secret: the first signing secret: whsec_ and base64; None makes a random one.
-        pauses: how many seconds pass before the second attempt, the third, and so on; after the last one the sender
-            gives up.
+        secret: the first signing secret, whsec_ and base64; None means a random one.
+        pauses: the seconds before the second attempt, the third and so on; after the last the sender gives up.
         timeout: how many seconds an attempt waits for its answer.
     """
 
@@ -47,7 +46,7 @@ class WebhookOptions:
     timeout: float = 15.0
 
     def __post_init__(self) -> None:
-        """Check what would otherwise go wrong later."""
+        """Check the options."""
         if self.secret is not None and not _SECRET.fullmatch(self.secret):
             raise ValueError("secret must be whsec_ and base64")
         if not all(0 <= pause < float("inf") for pause in self.pauses):
@@ -58,7 +57,7 @@ class WebhookOptions:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """A request with the event, and what came of it: an HTTP status, or the name of what went wrong."""
+    """One attempt to deliver an event, and its HTTP status or the name of the error."""
 
     at: float
     status: int | None = None
@@ -67,12 +66,12 @@ class DeliveryAttempt:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """An event on its way to one URL. Its id and its body are the same in each attempt.
+    """An event for one URL. Its id and body are the same in each attempt.
 
     Attributes:
-        outcome: `pending`; `delivered` once an attempt got a 2xx; `failed` after the last attempt; `stopped` when
-            the sandbox was stopped before.
-        attempts: what was tried so far.
+        outcome: `pending`; `delivered` after a 2xx; `failed` after the last attempt; `stopped` if the sandbox ended
+            before.
+        attempts: the attempts so far.
     """
 
     webhook_id: str
@@ -86,7 +85,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where events go, and how they are spelled."""
+    """Where events go, and which spelling they use."""
 
     url: str
     spelling: Spelling
@@ -94,13 +93,13 @@ class Endpoint:
 
 
 class Webhooks:
-    """Sends an event to each registered URL when records become READY_FOR_EXPORT, and again until it is taken.
+    """Sends an event to each registered URL when records become READY_FOR_EXPORT, until it is accepted.
 
-    Any 2xx takes it; a redirect does not. Each attempt has a timestamp and signatures of its own.
+    Any 2xx accepts it; a redirect does not. Each attempt has its own timestamp and signatures.
 
     Attributes:
         deliveries: the latest 100,000 deliveries, in the order of their events.
-        served_by: the event loop that serves the sandbox; it delivers what is announced where no loop runs.
+        served_by: the event loop that serves the sandbox; it delivers events that are announced outside any loop.
     """
 
     def __init__(
@@ -124,7 +123,7 @@ class Webhooks:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """All secrets that sign, the newest first: two during a rotation."""
+        """All signing secrets, the newest first: two during a rotation."""
         return self._secrets
 
     @property
@@ -139,12 +138,12 @@ class Webhooks:
         spelling: Spelling = "snake",
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        """Send events there from now on; ValueError when it is not http or https on this machine.
+        """Send events there from now on; ValueError unless it is http or https on this machine.
 
         Args:
-            url: where to; registered again, it takes the new spelling and transport.
-            spelling: of the payload's names, since Brex publishes two: accounting_record_ids or accountingRecordIds.
-            transport: makes what carries an attempt in the place of a socket: lambda: httpx.ASGITransport(app).
+            url: the receiver; registering it again replaces its spelling and transport.
+            spelling: Brex publishes two: accounting_record_ids (snake) and accountingRecordIds (camel).
+            transport: makes a transport for each attempt in place of a socket: lambda: httpx.ASGITransport(app).
         """
         if not _is_on_this_machine(url):
             raise ValueError("url must be http or https, on localhost, 127.0.0.1 or [::1]")
@@ -153,40 +152,40 @@ class Webhooks:
         self._endpoints[url] = Endpoint(url, spelling, transport)
 
     def forget(self) -> None:
-        """Send no event that is still to come to any URL registered so far."""
+        """Unregister all URLs; deliveries in progress go on."""
         self._endpoints.clear()
 
     def rotate(self) -> str:
-        """Begin a rotation: from now on a new secret signs, beside the one before; return it."""
+        """Begin a rotation: from now on a new secret signs as well as the previous one; return the new one."""
         self._secrets = (self._make_secret(), self._secrets[0])
         return self._secrets[0]
 
     def end_rotation(self) -> None:
-        """Sign by the newest secret only."""
+        """Sign with the newest secret only."""
         self._secrets = self._secrets[:1]
 
     def announce(self, record_ids: Iterable[str], *, company_id: str = COMPANY) -> None:
-        """Send one event about these records; the sandbox does it when they become ready.
+        """Send one event about these records, as the sandbox does when they become ready.
 
-        Where a URL is registered, this needs a running event loop, or that the sandbox is served by another thread's.
+        If a URL is registered, this needs a running event loop, or a sandbox that is served by another thread.
         """
         self._send(f"msg_{self._new_secret()[:12].hex()}", tuple(record_ids), company_id)
 
     def resend(self, webhook_id: str) -> None:
-        """Send an event once more, as a sender does that missed the answer; LookupError when there is none."""
+        """Send an event again, as a sender does that missed the answer; LookupError if the id is unknown."""
         for delivery in self.deliveries:
             if delivery.webhook_id == webhook_id:
                 self._send(webhook_id, delivery.record_ids, delivery.company_id)
                 return
-        raise LookupError("no event of this id was sent")
+        raise LookupError("no event with this id was sent")
 
     async def settled(self) -> None:
-        """Wait until each delivery was taken, or given up."""
+        """Wait until each delivery is accepted or given up."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def stop(self) -> None:
-        """End the deliveries under way."""
+        """Stop the deliveries in progress."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -243,14 +242,14 @@ class Webhooks:
                 asyncio.timeout(self._options.timeout),
                 httpx.AsyncClient(
                     transport=endpoint.transport() if endpoint.transport else None,
-                    verify=endpoint.url.startswith("https"),  # without certificates to load it is quick
+                    verify=endpoint.url.startswith("https"),  # loading certificates takes time
                     timeout=None,  # noqa: S113  # the one around it bounds the whole attempt
                     trust_env=False,
                 ) as client,
                 client.stream("POST", endpoint.url, content=delivery.body, headers=headers) as response,
             ):
                 return DeliveryAttempt(now, status=response.status_code)
-        except Exception as problem:  # noqa: BLE001  # whatever a receiver or a transport does, the sender goes on
+        except Exception as problem:  # noqa: BLE001  # whatever a receiver or transport does, the sender goes on
             return DeliveryAttempt(now, error=type(problem).__name__)
 
 
@@ -263,7 +262,7 @@ def _runs_a_loop() -> bool:
 
 
 def sign(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
-    """Return one signature of the header."""
+    """Return one signature for the header."""
     key = b64decode(secret.removeprefix(_PREFIX))
     digest = hmac.digest(key, f"{webhook_id}.{timestamp}.".encode() + body, "sha256")
     return f"v1,{b64encode(digest).decode()}"

@@ -1,4 +1,4 @@
-"""What goes over the wire: JSON with exact numbers, answers, the one error envelope; and where to."""
+"""What goes over the wire: JSON with exact numbers, answers and error envelopes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Number(str):
-    """A JSON number, held as the literal to write, so that it never passes through a float."""
+    """A JSON number, kept as its literal, so that it never passes through a float."""
 
     __slots__ = ()
 
 
 def to_json(value: JSON) -> str:
-    """Write compact JSON; json.dumps cannot write a number from its literal."""
-    if isinstance(value, str):  # first, for most values are text
+    """Write compact JSON, with numbers as their literals, which json.dumps cannot do."""
+    if isinstance(value, str):  # first, since most values are
         return str(value) if isinstance(value, Number) else _quote(value)
     if isinstance(value, dict):
         return "{" + ",".join([f"{_quote(name)}:{to_json(item)}" for name, item in value.items()]) + "}"
@@ -33,9 +33,9 @@ def to_json(value: JSON) -> str:
 
 
 def exact_json(value: object) -> JSON:
-    """Return a value from Python as JSON: Decimals and floats by their digits, aware datetimes in UTC.
+    """Convert a Python value to JSON: Decimals and floats by their digits, aware datetimes in UTC.
 
-    ValueError for what JSON cannot say.
+    ValueError for what JSON cannot express.
     """
     match value:
         case bool() | int() | str() | None:
@@ -47,7 +47,7 @@ def exact_json(value: object) -> JSON:
             return Number(number)
         case datetime():
             if value.tzinfo is None:
-                raise ValueError("a datetime must have a time zone")
+                raise ValueError("a datetime must be aware")
             return timestamp(value)
         case Mapping():
             return {_name(name): exact_json(item) for name, item in value.items()}
@@ -59,18 +59,18 @@ def exact_json(value: object) -> JSON:
 
 def _name(name: object) -> str:
     if not isinstance(name, str):
-        raise ValueError("the names in a JSON object are text")  # noqa: TRY004  # as above
+        raise ValueError("names in a JSON object must be strings")  # noqa: TRY004  # like any invalid value
     return name
 
 
 def timestamp(moment: datetime, precision: Literal["milliseconds", "microseconds"] = "microseconds") -> str:
-    """Write a moment as Brex does: in UTC, with Z and six digits of a second, or three."""
+    """Format a time as Brex does: in UTC, with Z and six or three digits of a second."""
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision)}Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, complete but for the headers that every answer has."""
+    """An answer, without the headers that every answer has."""
 
     status: int
     body: bytes
@@ -97,7 +97,7 @@ def error(
 
 
 def gateway_error(status: int, *, headers: Headers = ()) -> Reply:
-    """Answer with the envelope of Brex's gateway, which the description does not know."""
+    """Answer with the envelope of Brex's gateway, which is not in the description."""
     try:
         known = HTTPStatus(status)
     except ValueError:
@@ -114,7 +114,7 @@ def html(status: int, *, headers: Headers = ()) -> Reply:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach it."""
+    """Return whether only this machine can reach the host."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
