@@ -34,6 +34,7 @@ lint: .venv/made-for-tests
 types: .venv/made-for-tests
 	$(BIN)/mypy
 	$(BIN)/pyright
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/pyright --verifytypes brex_accounting --ignoreexternal > .pyright-types.txt || { cat .pyright-types.txt; exit 1; }
 
 unit: .venv/made-for-tests
 	$(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import gc
 import pickle
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import httpx
 import pytest
+import trio
 
 from brex_accounting import (
     PRODUCTION,
@@ -347,3 +349,37 @@ async def test_over_a_real_socket() -> None:
     with pytest.raises(ConnectionFailedError) as caught:
         await BrexAccounting(sandbox.token, base_url=url, retry=RetryPolicy.none()).integrations.disconnect(made[0].id)
     assert caught.value.outcome is Outcome.NOT_APPLIED
+
+
+# -- where it does not run ---------------------------------------------------------------------------------------------
+
+
+def test_under_trio_one_clear_sentence() -> None:
+    async def enter() -> None:
+        async with BrexAccounting(SECRET):
+            pass
+
+    with pytest.raises(ConfigurationError, match="needs asyncio") as caught:
+        trio.run(enter)
+    assert caught.value.__context__ is None
+
+
+def test_under_trio_the_users_own_exception_stays() -> None:
+    async def leave() -> None:
+        brex = BrexAccounting(SECRET)
+        try:
+            raise KeyError("mine")
+        finally:
+            with contextlib.suppress(ConfigurationError):
+                await brex.__aexit__(None, None, None)
+
+    with pytest.raises(KeyError, match="mine"):
+        trio.run(leave)
+
+
+class Mine(BrexAccounting):
+    """A subclass stays what it is."""
+
+
+def test_a_view_of_a_subclass_is_one() -> None:
+    assert type(Mine(SECRET).with_options(timeout=1.0)) is Mine

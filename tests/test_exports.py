@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType, UnionType
 
 import pytest
@@ -313,3 +314,25 @@ def test_the_import_pulls_in_no_extra() -> None:
     script = "import sys; from brex_accounting import *; print(*{name.partition('.')[0] for name in sys.modules})"
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert not {"starlette", "uvicorn", "cyclopts", "aiohttp", "dateutil"} & set(run.stdout.split())
+
+
+def test_modules_are_attributes_of_the_package() -> None:
+    run = "import brex_accounting; " + "; ".join(f"brex_accounting.{name}" for name in ("records", "webhooks", "auth"))
+    subprocess.run([sys.executable, "-c", run], check=True)
+
+
+@pytest.mark.parametrize("kind", ["Attempt", "RateLimit", "RetryPolicy"])
+def test_a_pickle_names_the_public_place(kind: str) -> None:
+    assert getattr(brex_accounting, kind).__module__ == "brex_accounting"
+
+
+def test_type_checkers_see_a_wrong_import(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.py"
+    file.write_text("from brex_accounting import BrexAcounting\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", "--cache-dir", tmp_path / "cache", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 'Module "brex_accounting" has no attribute "BrexAcounting"' in run.stdout

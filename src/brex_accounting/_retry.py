@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from threading import Lock
 
 from attrs import field, frozen
@@ -19,6 +20,8 @@ class RetryPolicy(Checked):
 
     Raises ConfigurationError for values that make no sense.
     """
+
+    __module__ = "brex_accounting"  # pickles name the public place
 
     max_attempts: int = field(default=4, metadata=checked(check_count))
     """Requests for one call, the first included."""
@@ -58,8 +61,8 @@ class RetryQuota:
     CLEAN_SUCCESS = 1
 
     def __init__(self) -> None:
-        self.left = self.CAPACITY
-        self._lock = Lock()
+        self.left: int = self.CAPACITY
+        self._lock: AbstractContextManager[bool] = Lock()
 
     def draw(self, cost: int) -> bool:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import ssl
@@ -128,9 +129,7 @@ class BrexAccounting:
         message = "a client holds a token and connections: make another one instead of copying or pickling it"
         raise TypeError(message)
 
-    def with_options(
-        self, *, timeout: float | httpx.Timeout = _UNCHANGED, retry: RetryPolicy = _UNCHANGED
-    ) -> BrexAccounting:
+    def with_options(self, *, timeout: float | httpx.Timeout = _UNCHANGED, retry: RetryPolicy = _UNCHANGED) -> Self:
         """Return a view of this client in which what is given here applies instead.
 
             patient = brex.with_options(retry=RetryPolicy(deadline=600.0))
@@ -160,14 +159,23 @@ class BrexAccounting:
         Calls after it raise ConfigurationError; closing once more does nothing.
         """
         if self._owner:
+            _check_asyncio()
             await self._engine.shared.auth.aclose()
             await self._engine.shared.network.aclose()
 
     async def __aenter__(self) -> Self:
+        _check_asyncio()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
+
+
+def _check_asyncio() -> None:
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - get_running_loop raises, and its error would stay attached
+        raise ConfigurationError(
+            "BrexAccounting needs asyncio: under trio, run it with trio-asyncio or anyio's asyncio."
+        )
 
 
 def _authorizer(auth: object) -> Authorizer:

@@ -90,7 +90,7 @@ class BrexError(Exception):
         """Change the text or attributes; for whoever learns more on the error's way to the caller."""
         self.__dict__.update(attributes)
         state = _state(self.__dict__)
-        self.args = (str(self) if text is None else text, *([state] if state else []))
+        Exception.__init__(self, str(self) if text is None else text, *([state] if state else []))  # sets args
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

@@ -13,6 +13,8 @@ from brex_accounting._logging import logger
 class Attempt:
     """One attempt of a call, as `on_attempt` receives it, after the attempt."""
 
+    __module__ = "brex_accounting"  # pickles name the public place
+
     operation: str
     """The operation's id in the API's description."""
     number: int

@@ -18,6 +18,8 @@ from .waiting import LOOK_AGAIN, Line, Waiter
 class RateLimit(Checked):
     """At most `requests` in any window of `per` seconds. Raises ConfigurationError for values that make no sense."""
 
+    __module__ = "brex_accounting"  # pickles name the public place
+
     requests: int = field(metadata=checked(check_count))
     per: float = field(kw_only=True, metadata=checked(check_positive))
 
