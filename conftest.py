@@ -1,6 +1,20 @@
-"""The examples of the documentation run as tests."""
+"""The examples of the documentation run as tests, each alone: a reader may copy any of them."""
 
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil import Example, Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser
 
-pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.md", "docs/*.md"]).pytest()
+
+class IndependentEvaluator(PythonEvaluator):
+    """Runs each block in a namespace of its own."""
+
+    def __call__(self, example: Example) -> None:
+        """Run one block."""
+        example.document.namespace.clear()
+        super().__call__(example)
+
+
+pytest_collect_file = Sybil(
+    parsers=[CodeBlockParser(language="python", evaluator=IndependentEvaluator())],
+    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+).pytest()
