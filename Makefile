@@ -54,6 +54,8 @@ test-data: .venv/made-for-tests
 soak: .venv/made-for-tests
 	SOAK=10000 $(BIN)/python -m pytest tests/test_soak.py -n0 --no-cov --timeout=600
 	RECORDS=100000 $(BIN)/python -m pytest tests/test_records.py -k memory -n0 --no-cov
+	KILLS=200 $(BIN)/python -m pytest tests/worker/test_deaths.py -k random -n0 --no-cov --timeout=900
+	RECORDS=100000 $(BIN)/python -m pytest tests/worker/test_soak.py -n0 --no-cov --timeout=1800
 
 bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -50,14 +51,18 @@ async def look(
             if before is None or before.version <= record.version:
                 found[record.id] = record
 
-    def seen(record_id: str) -> Look:
+    looks = dict[str, Look]()
+    for number, record_id in enumerate(record_ids):
+        if number % 10 == 0:
+            await asyncio.sleep(0)  # a hundred digests at once would hold up the calls of the ERP
         if record_id in found:
             record = found[record_id]
-            return Look(_seen(record, made_at), record, at)
-        unreadable = invalid.get(record_id, invalid.get(None))  # one without an id may be any that did not come
-        return Look(Seen("missing") if unreadable is None else _seen_unreadable(unreadable), None, at)
-
-    return {record_id: seen(record_id) for record_id in record_ids}
+            looks[record_id] = Look(_seen(record, made_at), record, at)
+        else:
+            unreadable = invalid.get(record_id, invalid.get(None))  # one without an id may be any that did not come
+            seen = Seen("missing") if unreadable is None else _seen_unreadable(unreadable)
+            looks[record_id] = Look(seen, None, at)
+    return looks
 
 
 def _seen(record: AccountingRecord, made_at: datetime) -> Seen:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -181,8 +180,33 @@ class _Database:
         """Do all of these in one transaction; one that fails leaves the others alone. Raises sqlite3.Error."""
         if not jobs:
             return
+        try:
+            results = self._transact(jobs)
+        except sqlite3.Error:
+            raise
+        except ExportStoreError as error:
+            if error.outcome is Outcome.UNKNOWN:
+                raise
+            problem: Exception = error
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
+            problem = error
+        else:
+            for job, result in zip(jobs, results, strict=True):
+                job.result.set_result(result)
+            return
+        if len(jobs) == 1:
+            jobs[0].result.set_exception(problem)
+        for job in jobs if len(jobs) > 1 else ():  # one of them failed, which is rare: each in a transaction of its own
+            self._write([job])
+
+    def _transact(self, jobs: Sequence[_Job[Any]]) -> list[Any]:
         self._connection.execute("BEGIN IMMEDIATE")
-        ends = [self._attempt(job) for job in jobs]
+        try:
+            results = [job.work(self._connection) for job in jobs]
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
         problem = None
         try:
             self._connection.execute("COMMIT")
@@ -190,21 +214,7 @@ class _Database:
             problem = explain(error, self._path, Outcome.UNKNOWN)
         if problem is not None:
             raise problem
-        for end in ends:
-            end()
-
-    def _attempt(self, job: _Job[Any]) -> Callable[[], None]:
-        """Do one of several writes; return what tells whoever waits for it. Raises sqlite3.Error."""
-        self._connection.execute("SAVEPOINT job")
-        try:
-            end = partial(job.result.set_result, job.work(self._connection))
-        except sqlite3.Error:
-            raise
-        except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
-            end = partial(job.result.set_exception, error)
-            self._connection.execute("ROLLBACK TO job")
-        self._connection.execute("RELEASE job")
-        return end
+        return results
 
     def close(self) -> None:
         with suppress(sqlite3.Error), closing(self._connection):
