@@ -12,6 +12,7 @@ import pytest
 from coverage import Coverage
 from hypothesis import settings
 
+from tests.support.file_server import serve  # noqa: F401 - a fixture
 from tests.support.project import DESCRIPTION_FILE, OVERLAY_FILE, PACKAGE, ROOT, TABLE_FILE, Clone, Project
 from tests.support.virtual_time import VirtualTimeLoop
 

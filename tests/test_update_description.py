@@ -8,10 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,7 @@ import pytest
 import yaml
 
 from scripts.contract import write_contract
-from scripts.download import download
-from scripts.read_description import RefusedError, read
+from scripts.read_description import read
 from scripts.types_of import Types
 from tests.support.drifts import (
     ADDITIVE,
@@ -34,6 +30,7 @@ from tests.support.drifts import (
     schema,
     vendor_as_an_enum,
 )
+from tests.support.file_server import Serve
 from tests.support.marks import not_src
 from tests.support.project import DESCRIPTION_FILE, PACKAGE, ROOT, Clone, Project, Snapshot, snapshot
 
@@ -512,41 +509,6 @@ def test_two_runs_at_once_take_turns(project: Project) -> None:
 # Fetching
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        status, headers, body = self.server.answers[self.path]  # type: ignore[attr-defined]
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-Serve = Callable[..., str]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Serve one more answer, and return its address."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.answers = {}  # type: ignore[attr-defined]
-
-        def add(path: str, body: bytes = b"", status: int = 200, **headers: str) -> str:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            server.answers[path] = (status, named, body)  # type: ignore[attr-defined]
-            return f"http://127.0.0.1:{server.server_port}{path}"
-
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield add
-        server.shutdown()
-        thread.join()
-
-
 def test_fetches_follows_and_takes_in(project: Project, serve: Serve) -> None:
     serve("/api.yaml", save(project, new_optional_field).read_bytes(), Content_Type="application/yaml")
     url = serve("/old.yaml", status=302, Location="/api.yaml")
@@ -560,32 +522,3 @@ def test_a_failed_fetch_changes_nothing(project: Project, serve: Serve) -> None:
     url = serve("/api.yaml", b"<html>", Content_Type="text/html")
     refuse(project, f"{url} answered with a web page", BREX_DESCRIPTION_URL=url)
     refuse(project, "cannot be fetched", BREX_DESCRIPTION_URL="https://127.0.0.1:9")
-
-
-def check_download(url: str, shown: str, **limits: Any) -> None:
-    with pytest.raises(RefusedError) as caught:
-        download(url, **limits)
-    assert shown in str(caught.value)
-    assert str(caught.value).endswith(".")
-
-
-def test_says_what_a_server_answered_in_place_of_a_description(serve: Serve) -> None:
-    check_download(serve("/gone", status=404), "answered 404 Not Found: find out where Brex serves the file now")
-    check_download(serve("/down", b"x", status=503), "answered 503 Service Unavailable")
-    check_download(serve("/page", b"\xef\xbb\xbf <html>"), "answered with a web page, not an OpenAPI description")
-    check_download(serve("/large", b"x" * 2048), "is larger than 1 KiB", largest=1024)
-    check_download(serve("/slow", b"x"), "is too slow", longest=-1.0)
-    check_download(serve("/zip", b"x", Content_Encoding="gzip"), "with a compression that was not requested")
-    check_download(serve("/cut", b"x", Content_Length="9"), "cannot be fetched (peer closed connection")
-    check_download(serve("/loop", status=302, Location="/loop"), "is one redirect too many")
-    check_download(serve("/out", status=302, Location="http://example.com/x"), "is not an https address")
-    check_download(serve("/file", status=302, Location="file:///etc/passwd"), "is not an https address")
-
-
-@pytest.mark.parametrize("url", ["http://example.com/api.yaml", "ftp://127.0.0.1/x", "file:///etc/passwd", "api.yaml"])
-def test_asks_no_address_that_is_not_https(url: str) -> None:
-    check_download(url, "is not an https address: download the description yourself")
-
-
-def test_says_that_it_is_offline() -> None:
-    check_download("https://nowhere.invalid/api.yaml", "go online, or download it yourself and pass FILE=…")
