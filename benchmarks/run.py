@@ -165,7 +165,12 @@ async def measure_calls(url: str) -> dict[str, dict[int, float]]:
     return {name: {c: statistics.median(t) for c, t in by.items()} for name, by in taken.items()}
 
 
-STATEMENTS = ("import httpx", "import brex_accounting", "from brex_accounting import BrexAccounting")
+STATEMENTS = (
+    "import httpx",
+    "import brex_accounting",
+    "from brex_accounting import BrexAccounting",
+    'from brex_accounting import BrexAccounting; BrexAccounting("bxt_benchmark")',
+)
 
 
 def cpu_of_import(statement: str) -> float:

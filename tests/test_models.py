@@ -531,6 +531,12 @@ def test_what_a_result_says_is_text(value: Any) -> None:
         ExportFailed("accr_1", cast("str", None))
 
 
+def test_models_can_change_and_have_no_hash() -> None:
+    for value in (new_record(), Money(amount=Decimal(1), currency="USD")):
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(value)
+
+
 def test_checks_do_not_depend_on_the_validators_of_attrs() -> None:
     attrs.validators.set_disabled(True)
     try:

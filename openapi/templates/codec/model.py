@@ -13,7 +13,7 @@ import attrs
 from .exact import TOO_DEEP, encoder, read_untyped
 
 
-class Model:
+class Model:  # noqa: PLW1641 - its fields may change, so it has no hash
     """What every model can do. Each is an attrs class whose fields msgspec fills in, by their types."""
 
     # Not fields of attrs, or a property of that name on the wire would fill them in. Until somebody asks for the
@@ -64,8 +64,6 @@ class Model:
         if type(other) is not type(self):
             return NotImplemented
         return all(getattr(self, field.alias) == getattr(other, field.alias) for field in fields_of(type(self)))
-
-    __hash__ = None  # type: ignore[assignment]  # its fields may change
 
     def __repr__(self) -> str:
         values = (f"{field.alias}={getattr(self, field.alias)!r}" for field in fields_of(type(self)))
