@@ -19,6 +19,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+import msgspec
 import openai
 import pydantic
 from openai._models import construct_type
@@ -75,7 +76,7 @@ def coded(body: bytes) -> bytes:
                 }
                 for n in range(5)
             ]
-    return to_json(whole).encode()
+    return msgspec.json.Encoder(decimal_format="number").encode(whole)
 
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
@@ -106,7 +107,14 @@ def class_tree(base: Any) -> Any:
     text, maybe = str, str | None
     money = model("Money", amount=Decimal, currency=text)
     value = model(
-        "Value", brex_field_id=text, remote_field_id=maybe, brex_field_value_id=text, remote_field_value_id=maybe
+        "Value",
+        brex_field_id=text,
+        remote_field_id=maybe,
+        brex_field_value_id=maybe,
+        remote_field_value_id=maybe,
+        field_name=maybe,
+        field_value_name=maybe,
+        type=maybe,
     )
     line = model(
         "Line",
@@ -114,6 +122,7 @@ def class_tree(base: Any) -> Any:
         type=text,
         amount=money,
         original_amount=money | None,
+        billing_amount=money | None,
         memo=maybe,
         accounting_field_values=list[value],
     )
@@ -130,6 +139,7 @@ def class_tree(base: Any) -> Any:
         department_name=maybe,
         manager_first_name=maybe,
         manager_last_name=maybe,
+        account_id=maybe,
     )
     vendor = model("Vendor", id=text, name=text, contact_name=maybe, email=maybe, website=maybe, phone=maybe)
     receipt = model("Receipt", id=text, download_uris=list[str] | None)
@@ -138,6 +148,8 @@ def class_tree(base: Any) -> Any:
         id=text,
         amount=money,
         original_amount=money | None,
+        billing_amount=money | None,
+        status=maybe,
         type=text,
         review_status=text,
         source_id=maybe,
