@@ -5,7 +5,7 @@ from attrs import define as _attrs_define
 from ..models.record_type import RecordType
 from ..models.review_status import ReviewStatus
 from ..models.source_type import SourceType
-from ..types import AwareDatetime, Model, WholeNumber
+from ..types import AwareDatetime, Model
 
 
 @_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
@@ -44,7 +44,7 @@ class AccountingRecordDetailed(Model):
     source_type: SourceType
     erp_posting_date: AwareDatetime
     updated_at: AwareDatetime
-    version: WholeNumber
+    version: int
     receipts: list[Receipt] | None = None
     user: User | None = None
     vendor: Vendor | None = None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from attrs import define as _attrs_define
 
-from ..types import Model, WholeNumber
+from ..types import Model
 
 
 @_attrs_define(kw_only=True, eq=False, repr=False, weakref_slot=False, getstate_setstate=False)
@@ -17,7 +17,7 @@ class AccountingRecordsResponse(Model):
     """
 
     items: list[AccountingRecordDetailed]
-    total_count: WholeNumber | None = None
+    total_count: int | None = None
     next_cursor: str | None = None
     has_next_page: bool
 

@@ -1,7 +1,7 @@
 """The one place where bytes become models and models become bytes."""
 
 from .exact import all_finite, refuse_number
-from .kinds import Anything, AwareDatetime, OneOf, OpenIntEnum, OpenStrEnum, WholeNumber
+from .kinds import Anything, AwareDatetime, OneOf, OpenIntEnum, OpenStrEnum
 from .model import Model, keep_source, keep_unknown, name_on_the_wire
 from .reading import InvalidResponse, decode, decode_known, decoder, has_long_fraction, read_answer
 from .writing import encode, to_form
@@ -14,7 +14,6 @@ __all__ = [
     "OneOf",
     "OpenIntEnum",
     "OpenStrEnum",
-    "WholeNumber",
     "all_finite",
     "decode",
     "decode_known",

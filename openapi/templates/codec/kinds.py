@@ -70,8 +70,6 @@ class OpenIntEnum(IntEnum):
 if TYPE_CHECKING:
     from typing import Any as Anything
     from typing import Union as OneOf
-
-    WholeNumber = int
 else:
 
     class _AnyInstance(type):
@@ -97,12 +95,5 @@ else:
 
             return choice_schema(source, handler)
 
-    class WholeNumber(metaclass=_AnyInstance):
-        """An int that may come as 7.0 or "7". msgspec's own way to take those also takes a number for a date."""
 
-        @classmethod
-        def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
-            return {"type": "int"}
-
-
-__all__ = ["Anything", "AwareDatetime", "OneOf", "OpenIntEnum", "OpenStrEnum", "WholeNumber"]
+__all__ = ["Anything", "AwareDatetime", "OneOf", "OpenIntEnum", "OpenStrEnum"]

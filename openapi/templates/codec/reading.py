@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from typing import Any, get_args
+from types import NoneType
+from typing import Any, get_args, get_origin
 
 import httpx
 import msgspec
 
 from .exact import NOT_A_NUMBER, TOO_DEEP, all_finite, encoder, read_exactly, read_untyped, shallow
-from .kinds import Anything, AwareDatetime, WholeNumber
+from .kinds import Anything, AwareDatetime
 from .model import Model, fields_of, hints_of, keep_unknown, unknown_of
 
 # Of msgspec's messages only that of a wrong constant shows what was found. (Patterns that few need are compiled then.)
@@ -67,58 +69,59 @@ def decode_known(kind: Any, content: bytes) -> Any:
     Raises ValueError and RecursionError as they come, with values in their texts.
     """
     if not has_long_fraction(content):
-        try:
+        with suppress(msgspec.ValidationError):
             return decoder(kind).decode(content)
-        except msgspec.ValidationError as error:
-            if "datetime" not in str(error):
-                raise
-    return decoder(kind).decode(encoder.encode(_mend_times(kind, read_untyped(content))))
+    return decoder(kind).decode(encoder.encode(_mend(kind, read_untyped(content))))
 
 
 @cache
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """The decoder behind `decode_known`, which rounds a time of more than six digits and wants its seconds."""
+    """The decoder behind `decode_known`. It reads nothing that `_mend` mends, and rounds long fractions of seconds."""
     return msgspec.json.Decoder(kind, dec_hook=_read_other, float_hook=read_exactly)
 
 
 # -- what msgspec cannot read ------------------------------------------------------------------------------------------
 
-_DIGITS = "-?[0-9]{1,20}"
-_json_kinds = {bool: "bool", Decimal: "float", str: "str", list: "array", dict: "object", type(None): "null"}
+_WHOLE = "-?[0-9]{1,20}"
 _TIME = r"(?a)(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(?::(\d\d)(\.\d{1,6})?\d*)?([Zz]|[-+]\d\d:\d\d)"
 
 has_long_fraction = re.compile(rb"\.[0-9]{7}").search
 
 
-def _mend_times(kind: Any, source: Any) -> Any:
-    """Give times their seconds, and cut their fractions: the last tick of a period does not belong to the next one."""
+def _mend(kind: Any, source: Any) -> Any:
+    """Write what is clear, if odd, as msgspec reads it: whole numbers and times."""
+    if kind is int:
+        return _whole_number(source)
     if kind == AwareDatetime:
-        found = re.fullmatch(_TIME, source) if isinstance(source, str) else None
-        return f"{found[1]}:{found[2] or '00'}{found[3] or ''}{found[4]}" if found else source
+        return _time(source)
     if isinstance(source, dict):
         model: Any = kind if isinstance(kind, type) and issubclass(kind, Model) else None
         hints = hints_of(model) if model else {}
-        source = {name: _mend_times(hints.get(name), item) for name, item in source.items()}
-    for inner in get_args(kind):
-        source = (
-            [_mend_times(inner, item) for item in source] if isinstance(source, list) else _mend_times(inner, source)
-        )
+        source = {name: _mend(hints.get(name), item) for name, item in source.items()}
+    inner = [each for each in get_args(kind) if each is not NoneType]
+    if len(inner) != 1:  # of several choices, none is clear
+        return source
+    if get_origin(kind) is list and isinstance(source, list):
+        return [_mend(inner[0], item) for item in source]
+    return _mend(inner[0], source)
+
+
+def _whole_number(source: Any) -> Any:
+    """Read 7.0 and "7" as 7. msgspec's own way to take those also takes a number for a date."""
+    number = Decimal(source) if isinstance(source, str) and re.fullmatch(_WHOLE, source) else source
+    if isinstance(number, Decimal) and number.adjusted() < 20 and number == number.to_integral_value():  # noqa: PLR2004
+        return int(number)
     return source
 
 
+def _time(source: Any) -> Any:
+    """Give a time its seconds, and cut its fraction: the last tick of a period does not belong to the next one."""
+    found = re.fullmatch(_TIME, source) if isinstance(source, str) else None
+    return f"{found[1]}:{found[2] or '00'}{found[3] or ''}{found[4]}" if found else source
+
+
 def _read_other(kind: Any, source: Any) -> Any:
-    if kind is Anything:
-        return shallow(source)
-    return _read_whole_number(source) if kind is WholeNumber else _read_one_of(kind, source)
-
-
-def _read_whole_number(source: Any) -> int:
-    if type(source) is int:
-        return source
-    number = Decimal(source) if isinstance(source, str) and re.fullmatch(_DIGITS, source) else source
-    if isinstance(number, Decimal) and number.adjusted() < 20 and number == number.to_integral_value():  # noqa: PLR2004
-        return int(number)
-    raise ValueError(f"Expected `int`, got `{_json_kinds[type(source)]}`")
+    return shallow(source) if kind is Anything else _read_one_of(kind, source)
 
 
 def _read_one_of(kind: Any, source: Any) -> Any:

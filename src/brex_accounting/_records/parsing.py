@@ -13,7 +13,7 @@ import msgspec
 from brex_accounting._text import printable
 from brex_accounting.models import AccountingRecord, InvalidRecord, RecordPage, ReviewStatus
 from brex_accounting_api.models import ExportResultsResponse
-from brex_accounting_api.types import WholeNumber, decode, decode_known, decoder, has_long_fraction, keep_source
+from brex_accounting_api.types import decode, decode_known, decoder, has_long_fraction, keep_source
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class _Page(msgspec.Struct):
 
     items: list[msgspec.Raw]
     has_next_page: bool
-    total_count: WholeNumber | None = None
+    total_count: msgspec.Raw = msgspec.Raw(b"null")
     next_cursor: str | None = None
 
 
@@ -55,7 +55,7 @@ class _KnownPage(msgspec.Struct):
 
     items: list[AccountingRecord]
     has_next_page: bool
-    total_count: WholeNumber | None = None
+    total_count: int | None = None
     next_cursor: str | None = None
 
 
@@ -106,7 +106,7 @@ def read_lenient_page(body: bytes) -> ReadPage:
             items.append(_read_record(source))
         except ValueError as error:
             invalid.append(_invalid(source, error))
-    return ReadPage(_page(wire, items), invalid)
+    return ReadPage(_page(wire, items, _count(wire.total_count)), invalid)
 
 
 def _read_at_once(body: bytes) -> RecordPage | None:
@@ -121,15 +121,25 @@ def _read_at_once(body: bytes) -> RecordPage | None:
         return None
     for record, source in zip(page.items, sources, strict=True):
         keep_source(record, bytes(source))
-    return _page(page, page.items)
+    return _page(page, page.items, page.total_count)
 
 
-def _page(wire: _Page | _KnownPage, items: list[AccountingRecord]) -> RecordPage:
+def _count(raw: msgspec.Raw) -> int | None:
+    try:
+        count: int | None = decode(int | None, bytes(raw))
+    except ValueError as error:
+        reason = f"{error} - at `$.total_count`"
+    else:
+        return count
+    raise ValueError(reason)
+
+
+def _page(wire: _Page | _KnownPage, items: list[AccountingRecord], count: int | None) -> RecordPage:
     return RecordPage(
         items=items,
         next_cursor=(wire.next_cursor or None) if wire.has_next_page else None,
         has_next_page=wire.has_next_page,
-        total_count=wire.total_count,
+        total_count=count,
     )
 
 
