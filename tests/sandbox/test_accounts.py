@@ -360,6 +360,8 @@ class TestEdits:
             "updated_at": "2026-06-01T12:00:00.250000Z",
         }
         assert '"x":1.10' in (await client.get(f"{RECORDS}/accr_000000000001")).text
+        assert (await client.get("/_sandbox/records/accr_000000000001")).json() == edited.json()
+        assert (await client.get("/_sandbox/records/accr_x")).status_code == 404
         assert (await client.patch("/_sandbox/records/accr_x", json={})).status_code == 404
         assert (await client.patch("/_sandbox/records/accr_000000000001", json=[])).status_code == 400
         theirs = sandbox.add_account("customer-7", records=[{"id": "accr_a/b c"}])

@@ -199,7 +199,7 @@ class TestEveryAnswer:
             ("HEAD", RECORDS, "GET"),
             ("BREW", f"{INTEGRATION}/int_1/disconnect", "POST"),
             ("PUT", "/_sandbox/faults", "DELETE, GET, POST"),
-            ("POST", "/_sandbox/records/accr_1", "PATCH"),
+            ("POST", "/_sandbox/records/accr_1", "GET, PATCH"),
             ("POST", "/_sandbox/webhooks/rotation/", ""),
         ],
     )
@@ -305,6 +305,19 @@ class TestIdempotency:
         assert (again.status_code, again.content) == (200, first.content)
         assert again.headers["X-Brex-Trace-Id"] != first.headers["X-Brex-Trace-Id"]
         assert sandbox.state.active_integration is None
+
+    async def test_a_body_that_means_the_same_is_the_same_request(
+        self, sandbox: Sandbox, client: httpx.AsyncClient
+    ) -> None:
+        headers = {"Idempotency-Key": "k1", "Content-Type": "application/json"}
+        bodies = ['{"vendor":"ERP_A","vendor_account_id":"1"}', '{ "vendor_account_id": "1", "vendor": "ERP\\u005fA" }']
+        answers = [await client.post(INTEGRATION, content=each, headers=headers) for each in bodies]
+        assert answers[0].status_code == 200
+        assert answers[1].content == answers[0].content
+        for other in ('{"vendor":"ERP_A","vendor_account_id":1}', "{", ""):
+            assert (
+                error_code(await client.post(INTEGRATION, content=other, headers=headers)) == "IDEMPOTENCY_KEY_REUSED"
+            )
 
     async def test_a_refusal_is_given_again_too(self, client: httpx.AsyncClient) -> None:
         key = {"Idempotency-Key": "k1"}

@@ -70,6 +70,7 @@ class Controls:
             ("POST", "faults"): lambda *of: faults.add(fault_from_json(parse_json(of[-1]))),
             ("DELETE", "faults"): lambda *_: faults.clear(),
             ("POST", "records"): _add_records,
+            ("GET", "records/"): _show_record,
             ("PATCH", "records/"): _edit_record,
             ("POST", "review_status"): _set_review_status,
             ("POST", "accounts"): self._add_account,
@@ -165,6 +166,12 @@ def _edit_record(account: Account, record_id: str, body: bytes) -> object:
     if not isinstance(given, dict):
         raise ValueError("the body must be an object of the fields to change")  # noqa: TRY004  # answered like any invalid body
     account.edit_record(record_id, given)
+    return _show_record(account, record_id, body)
+
+
+def _show_record(account: Account, record_id: str, _: bytes) -> object:
+    if record_id not in account.state.records:
+        raise LookupError("no accounting record has this id")
     return _summary(account.state.records[record_id])
 
 

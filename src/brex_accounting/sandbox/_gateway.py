@@ -1,5 +1,6 @@
 """The gateway in front of the state machine: routes, tokens, the rate limit, the Idempotency-Key."""
 
+import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 from ._accounts import Accounts
 from ._grants import Caller
 from ._platform import IdempotencyLedger, SlidingWindow
-from ._requests import InvalidRequestError, parse_create, parse_query, parse_results, parse_single_entry
+from ._requests import InvalidRequestError, parse_create, parse_json, parse_query, parse_results, parse_single_entry
 from ._scopes import INTEGRATION_WRITE, RECORD_READ, RECORD_WRITE
 from ._wire import Reply, error, gateway_error
 
@@ -135,7 +136,7 @@ class Gateway:
         if self._ledger is None or not call.idempotency_key or call.method != "POST":
             return nullcontext(perform)
         request = f"{call.method} {call.path}?{call.query}\n"
-        fingerprint = sha256(request.encode() + call.body).digest()
+        fingerprint = sha256(request.encode() + _canonical(call.body)).digest()
         return self._ledger.once((caller.name, call.idempotency_key), fingerprint, perform)
 
     def _caller(self, authorization: str | None) -> Caller | None:
@@ -166,3 +167,11 @@ class Gateway:
                 return state.query(parse_query(call.query))
             case _:
                 return state.report(parse_results(call.content_type, call.body))
+
+
+def _canonical(body: bytes) -> bytes:
+    """Return the same bytes for bodies that mean the same, since Brex asks for a semantically identical resend."""
+    try:
+        return json.dumps(parse_json(body), sort_keys=True).encode()
+    except InvalidRequestError:
+        return body

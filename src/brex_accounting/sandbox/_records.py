@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ._requests import parse_date_time
-from ._samples import sample_fields, sample_head
-from ._wire import JSON, Number, exact_json, timestamp
+from ._samples import sample_fields, sample_head, sample_json
+from ._wire import JSON, Number, Verbatim, exact_json, timestamp, to_json
 
 _TYPES: Final = {"CARD": "CARD_EXPENSE_POST", "REIMBURSEMENT": "REIMBURSEMENT_EXPENSE_APPROVAL", "BILL": "BILL_EXPENSE"}
 _BILLS: Final = ("BILL", "INVOICE")
@@ -53,10 +53,16 @@ class Record:
         Brex does not publish what `single_entry` does. Here it leaves out the balancing lines (the card, the bank, the
         payable) and keeps the side of the first line.
         """
-        fields = {**(sample_fields(self.serial) if self.is_sample else {}), **self.fields}
+        fields = (sample_fields(self.serial) if self.is_sample else {}) | self.fields
         if single_entry:
             fields["line_items"] = _first_side(fields.get("line_items"))
         return fields
+
+    def to_json(self, *, single_entry: bool = False) -> Verbatim:
+        """Return the same as JSON."""
+        if self.is_sample and not self.fields and not single_entry:
+            return sample_json(self.serial)
+        return Verbatim(to_json(self.to_wire(single_entry=single_entry)))
 
     def _take(self, fields: Mapping[str, JSON]) -> None:
         source_type, review_status = _text(fields, "source_type", self), _text(fields, "review_status", self)

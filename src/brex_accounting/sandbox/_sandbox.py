@@ -237,10 +237,11 @@ class Sandbox:
             ValueError: The port is not a number from 0 to 65535.
         """
         self._oauth.any_host = self._oauth.any_host or not is_loopback(host)
+        served_by = self.webhooks.served_by
         try:
             async with serve(self.app, Delays(self._sleep), self._outages, host=host, port=port) as url:
                 self.webhooks.served_by = asyncio.get_running_loop()
                 yield url
         finally:
-            self.webhooks.served_by = None
+            self.webhooks.served_by = served_by
             await self.webhooks.stop()

@@ -164,7 +164,7 @@ class State:
         record = self.records.get(record_id)
         if record is None:
             return _not_found("accounting record", record_id)
-        return success(record.to_wire(single_entry=single_entry))
+        return success(record.to_json(single_entry=single_entry))
 
     def query(self, query: RecordQuery) -> Reply:
         """Answer queryAccountingRecords, in the order in which records were created: no change affects it."""
@@ -174,7 +174,7 @@ class State:
         more = start + query.limit < len(selected)
         return success(
             {
-                "items": [record.to_wire(single_entry=query.single_entry) for record in page],
+                "items": [record.to_json(single_entry=query.single_entry) for record in page],
                 "total_count": len(selected),
                 "next_cursor": encode_cursor(page[-1].index) if more else None,
                 "has_next_page": more,

@@ -15,7 +15,13 @@ _quote = json.encoder.encode_basestring_ascii
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
-class Number(str):
+class Verbatim(str):
+    """JSON text, written as it is."""
+
+    __slots__ = ()
+
+
+class Number(Verbatim):
     """A JSON number, kept as its literal, so that it never passes through a float."""
 
     __slots__ = ()
@@ -24,7 +30,7 @@ class Number(str):
 def to_json(value: JSON) -> str:
     """Write compact JSON, with numbers as their literals, which json.dumps cannot do."""
     if isinstance(value, str):  # first, since most values are
-        return str(value) if isinstance(value, Number) else _quote(value)
+        return str(value) if isinstance(value, Verbatim) else _quote(value)
     if isinstance(value, dict):
         return "{" + ",".join([f"{_quote(name)}:{to_json(item)}" for name, item in value.items()]) + "}"
     if isinstance(value, list):
