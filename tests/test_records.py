@@ -61,7 +61,7 @@ async def test_get(flag: bool | None, query: bytes) -> None:
 
 @virtual
 async def test_an_id_stays_in_its_segment() -> None:
-    rig = Rig(answer(200, write(RECORD)))
+    rig = Rig(answer(200, write(record("../x?y=é"))))
     await Records(rig.engine).get("../x?y=é")
     assert rig.requests[0].url.raw_path == b"/v3/accounting/records/..%2Fx%3Fy%3D%C3%A9"
 
@@ -97,10 +97,49 @@ async def test_a_record_that_cannot_be_understood_is_named() -> None:
 
 
 @virtual
-async def test_no_other_record_passes_for_the_one_that_was_asked_for() -> None:
-    """The API's answer is taken as it is: what it sends is its business, and seen in the id."""
-    rig = Rig(answer(200, write(record("accr_2"))))
-    assert (await Records(rig.engine).get("accr_1")).id == "accr_2"
+@pytest.mark.parametrize("other", ["accr_2", "ACCR_1", "accr_1 ", ""])
+async def test_no_other_record_passes_for_the_one_that_was_asked_for(other: str) -> None:
+    rig = Rig(answer(200, write(record(other, memo="JANE"))))
+    with pytest.raises(InvalidResponseError, match="it does not answer this request: its id is not") as caught:
+        await Records(rig.engine).get("accr_1")
+    assert (caught.value.outcome, caught.value.attempts) == (Outcome.NOT_APPLIED, 1)
+    assert_holds_no("JANE", caught.value)
+
+
+@virtual
+@pytest.mark.parametrize("readable", [True, False])
+async def test_nor_a_page_that_holds_a_record_that_was_not_asked_for(readable: bool) -> None:
+    stranger = record("accr_9") if readable else record("accr_9", version="seven")
+    rig, heard = Rig(answer(200, page(record("accr_1"), stranger))), list[Any]()
+    records, wanted = Records(rig.engine), ["accr_1", "accr_2"]
+    for asked in (
+        anext(records.iterate(ids=wanted, on_invalid=heard.append)),
+        anext(records.pages(ids=wanted, on_invalid=heard.append)),
+        *([records.query(ids=wanted), anext(records.iterate(ids=wanted))] if readable else []),
+    ):
+        with pytest.raises(InvalidResponseError, match="it holds a record that was not asked for"):
+            await asked
+    assert heard == []
+    assert (await anext(records.iterate(ids=["accr_9", "accr_1"], on_invalid=heard.append))).id == "accr_1"
+
+
+async def test_the_connection_of_such_an_answer_is_thrown_away() -> None:
+    """Whatever comes on it may be the answer to this request, or to the one before."""
+    answers = iter([record("accr_2"), record("accr_1"), record("accr_1")])
+    connections = list[object]()
+
+    async def handle(request: Request) -> None:
+        connections.append(request.connection)
+        body = write(next(answers))
+        await request.write(head(length=len(body)) + body)
+
+    async with FaultServer(handle) as server, BrexAccounting(TOKEN, base_url=server.url) as brex:
+        with pytest.raises(InvalidResponseError):
+            await brex.records.get("accr_1")
+        for _ in range(2):
+            await brex.records.get("accr_1")
+    assert connections[0] != connections[1]
+    assert connections[1] == connections[2]
 
 
 @virtual

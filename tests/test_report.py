@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+import httpx
 import pytest
 
 from brex_accounting import (
@@ -26,7 +27,15 @@ from brex_accounting.sandbox import Fault, Sandbox
 from tests.support.calls import RESET, Rig, answer
 
 pytestmark = pytest.mark.virtual_time
-UPDATED = answer(200, {"updated_accounting_record_ids": ["accr_1"]})
+
+
+async def echo(request: httpx.Request) -> httpx.Response:
+    """Take all that was sent."""
+    taken = [each["accounting_record_id"] for each in json.loads(request.content)["results"]]
+    return await answer(200, {"updated_accounting_record_ids": taken})(request)
+
+
+UPDATED = echo
 ONE = [ExportSucceeded("accr_1")]
 
 
@@ -67,8 +76,21 @@ async def test_results_keep_their_order() -> None:
 
 
 async def test_it_tells_which_records_were_updated() -> None:
-    rig = Rig(answer(200, {"updated_accounting_record_ids": ["b", "a"]}))
-    assert await Records(rig.engine).report(cast("Any", iter(ONE))) == ("b", "a")
+    rig = Rig(answer(200, {"updated_accounting_record_ids": ["b", "accr_1", "a"]}))
+    assert await Records(rig.engine).report(cast("Any", iter(ONE))) == ("b", "accr_1", "a")
+
+
+@pytest.mark.parametrize("taken", [[], ["accr_1"], ["accr_1", "accr_3"], ["accr_7", "accr_8", "accr_9"]])
+@pytest.mark.parametrize("doubt", [False, True])
+async def test_an_answer_that_does_not_name_each_record(taken: list[str], doubt: bool) -> None:
+    rig = Rig(*[RESET] * doubt, answer(200, {"updated_accounting_record_ids": taken}))
+    results = [ExportSucceeded("accr_1"), ExportFailed("accr_2", "no"), ExportSucceeded("accr_3")]
+    with pytest.raises(InvalidResponseError, match=r"it does not name \d of the 3 records that were sent") as caught:
+        await Records(rig.engine).report(results, idempotency_key="mine")
+    error = caught.value
+    assert (error.outcome, error.status, error.idempotency_key) == (Outcome.UNKNOWN, 200, "mine")
+    assert error.attempts == 1 + doubt
+    assert "idempotency_key='mine'" in str(error)
 
 
 async def test_keys() -> None:

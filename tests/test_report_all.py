@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import httpx
@@ -28,6 +28,7 @@ from brex_accounting import (
     ReportOutcome,
     RetryPolicy,
     ServerError,
+    UnprocessableError,
 )
 from brex_accounting._records.reporting import BATCH, BATCHES_AT_ONCE
 from brex_accounting.records import Records
@@ -269,6 +270,59 @@ async def test_a_422_that_contradicts_the_query_ends() -> None:
     assert len(rig.waits) == 3
 
 
+def not_ready(*record_ids: str) -> Step:
+    details = {"not_ready_for_export_accounting_record_ids": record_ids} if record_ids else None
+    body = {"error_code": "ACCOUNTING_RECORD_NOT_READY_FOR_EXPORT", "message": "no", "details": details}
+    return answer(422, body)
+
+
+def duplicate(*record_ids: str) -> Step:
+    details = {"duplicate_accounting_record_ids": record_ids}
+    return answer(422, {"error_code": "DUPLICATE_ACCOUNTING_RECORD_IDS", "message": "twice", "details": details})
+
+
+@pytest.mark.parametrize(
+    ("refusal", "success", "failure"),
+    [
+        (not_ready, "not_applied", "not_ready"),
+        (lambda *_: not_ready(), "not_applied", "not_applied"),
+        (lambda *_: answer(404, {"error_code": "NOT_FOUND", "message": "no"}), "not_applied", "not_applied"),
+    ],
+)
+async def test_a_refusal_without_doubt_whose_records_cannot_be_queried(
+    refusal: Callable[..., Step], success: str, failure: str
+) -> None:
+    books = Books(2)
+    books.faults[REPORT] = [refusal(*books.ids)]
+    books.faults[LOOK] = [UNAVAILABLE] * 100
+    outcomes, _rig = await report_all(books, [*successes(books.ids[:1]), *failures(books.ids[1:])])
+    assert statuses(outcomes) == [success, failure]
+    assert all(outcome.error is not None and outcome.error.outcome is Outcome.NOT_APPLIED for outcome in outcomes)
+
+
+@pytest.mark.parametrize("refusal", [not_ready, duplicate, lambda *_: not_ready()])
+async def test_a_422_that_was_applied_in_part(refusal: Callable[..., Step]) -> None:
+    """Brex does not say that this cannot be. A failure that was taken must not come out as one that was not."""
+    books = Books(4)
+    culprit, success, failure, other = books.ids
+    books.set_status(culprit, "PREPARE")
+
+    async def in_part(request: httpx.Request) -> httpx.Response:
+        books.set_status(success, "EXPORTED")
+        books.set_status(failure, "REVIEW")
+        return await refusal(culprit)(request)
+
+    books.faults[REPORT] = [in_part]
+    results = [*successes([culprit]), *failures([other]), *successes([success]), *failures([failure])]
+    outcomes = await Records(Rig(books).engine).report_all(results)
+    assert statuses(outcomes)[1:] == ["reported", "already_exported", "unknown"]
+    assert outcomes[0].status in {"not_ready", "not_applied"}
+    assert isinstance(outcomes[3].error, UnprocessableError)
+    assert outcomes[3].message == (
+        "It is REVIEW, not READY_FOR_EXPORT: maybe by this report, which the API refused because of other records."
+    )
+
+
 async def test_what_the_api_takes_for_duplicates_is_taken_out() -> None:
     books = Books(2)
     details = {"duplicate_accounting_record_ids": books.ids[:1]}
@@ -467,6 +521,31 @@ async def test_an_answer_that_passes_over_a_record_is_a_doubt() -> None:
     assert statuses(outcomes) == ["reported", "already_exported"]
 
 
+async def test_an_answer_to_somebody_else_is_a_doubt_about_all() -> None:
+    books = Books(3)
+    books.faults[REPORT] = [answer(200, {"updated_accounting_record_ids": ["accr_7", "accr_8", "accr_9"]})]
+    outcomes, rig = await report_all(books, successes(books.ids))
+    assert statuses(outcomes) == ["reported"] * 3
+    assert [request.method for request in rig.requests] == [REPORT, LOOK, REPORT]
+
+
+async def test_a_status_of_somebody_else_s_records_says_nothing() -> None:
+    """Least of all that a record which it passes over does not exist."""
+    books = Books(2)
+    page = {"items": [{"id": "accr_9", "review_status": "EXPORTED"}], "has_next_page": False}
+    books.faults[REPORT] = [answer(404, {"error_code": "NOT_FOUND", "message": "no"})]
+    books.faults[LOOK] = [answer(200, page)]
+    outcomes, _rig = await report_all(books, successes(books.ids))
+    assert statuses(outcomes) == ["reported"] * 2
+
+
+async def test_older_records_are_looked_for_too() -> None:
+    books = Books(1)
+    books.faults[REPORT] = [books.then(reset)]
+    _, rig = await report_all(books, successes(books.ids))
+    assert rig.requests[1].url.params["updated_at[gt]"] == "2000-01-01T00:00:00+00:00"
+
+
 async def test_an_answer_that_names_nothing_is_a_doubt_that_ends() -> None:
     books = Books(1)
     books.faults[REPORT] = [answer(200, {"updated_accounting_record_ids": []})] * 10
@@ -539,6 +618,24 @@ async def test_cancelling_leaves_nothing_behind(steps: int) -> None:
     task.cancel()
     await asyncio.wait([task])
     await rig.assert_idle()
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 2.0, 3.0, 4.0, 5.0])
+async def test_cancelling_gives_back_what_the_pauses_drew(seconds: float) -> None:
+    books = Books(300)
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.2)
+        return await silent(request)
+
+    books.faults[REPORT] = [slow] * 99
+    rig = Rig(books, retry=RetryPolicy(max_attempts=9))
+    task = asyncio.create_task(Records(rig.engine).report_all(successes(books.ids)))
+    await asyncio.sleep(seconds)
+    drawn = rig.quota.left < rig.quota.CAPACITY
+    task.cancel()
+    await asyncio.wait([task])
+    assert (drawn, rig.quota.left) == (seconds > 0.2, rig.quota.CAPACITY)
 
 
 # -- chaos -------------------------------------------------------------------------------------------------------------

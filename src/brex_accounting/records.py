@@ -10,10 +10,10 @@ from brex_accounting_api.api.accounting_records import get_accounting_record
 
 from ._arguments import check_flag, check_id, check_text
 from ._engine.classify import Operation
-from ._records.paging import QUERY
+from ._records.paging import QUERY, check_ids_of
 from ._records.parsing import read_record
 from ._records.query import DEFAULT_LIMIT, MAX_IDS, RecordQuery, check_ids, check_limit
-from ._records.reporting import REPORT, check_results, report_all, report_request
+from ._records.reporting import REPORT, check_names_all, check_results, report_all, report_request
 from ._records.stream import RecordStream, stream_pages, stream_ready, stream_records
 from .errors import ConfigurationError
 from .models import AccountingRecord, ExportResult, InvalidRecord, RecordPage, ReportOutcome
@@ -89,12 +89,16 @@ class Records:
 
         Raises:
             NotFoundError: There is no such record.
-            InvalidResponseError: The record cannot be understood.
+            InvalidResponseError: The record cannot be understood, or is another one.
         """
         single_entry = None if single_entry is None else check_flag(single_entry, "single_entry")
         options = {} if single_entry is None else {"single_entry": single_entry}
-        request = get_accounting_record.get_kwargs(check_id(record_id, "record_id"), **options)
-        return await self._engine.call(GET, request)
+        asked = check_id(record_id, "record_id")
+
+        def check(record: AccountingRecord) -> str | None:
+            return None if record.id == asked else "its id is not the one that was asked for"
+
+        return await self._engine.call(GET, get_accounting_record.get_kwargs(asked, **options), check=check)
 
     async def query(
         self,
@@ -122,6 +126,7 @@ class Records:
 
         Raises:
             InvalidResponseError: A record on the page cannot be understood: `record_id` names it, the text says where.
+                Or the page holds a record that is not among `ids`.
         """
         query = RecordQuery.of(
             check_limit(limit, "limit"),
@@ -140,7 +145,8 @@ class Records:
             )
         if checked == []:
             return RecordPage(items=[], next_cursor=None, has_next_page=False, total_count=0)
-        return (await self._engine.call(QUERY, query.request(checked, cursor))).page
+        request = query.request(checked, cursor)
+        return (await self._engine.call(QUERY, request, check=check_ids_of(checked))).page
 
     def pages(
         self,
@@ -228,11 +234,14 @@ class Records:
             DuplicateRecordsError: The API takes several of the results for one record: `record_ids`.
             RecordsNotReadyError: These records are not READY_FOR_EXPORT: `record_ids`. With `outcome` UNKNOWN an
                 earlier attempt of this very call may have reported them.
+            InvalidResponseError: The answer does not name each record that was sent, so what it did is UNKNOWN.
         """
         checked = check_results(results)
         if not checked:
             raise ConfigurationError("results is empty: there is nothing to report.")
-        return await self._engine.call(REPORT, report_request(checked), idempotency_key=idempotency_key)
+        return await self._engine.call(
+            REPORT, report_request(checked), idempotency_key=idempotency_key, check=check_names_all(checked)
+        )
 
     async def report_all(self, results: Iterable[ExportResult]) -> list[ReportOutcome]:
         """Report what became of any number of records, and return for each what became of its report.

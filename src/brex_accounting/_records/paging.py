@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,7 +13,7 @@ from brex_accounting._engine.classify import Operation
 from brex_accounting.errors import InvalidResponseError, Outcome
 from brex_accounting.models import AccountingRecord, InvalidRecord, RecordPage, ReviewStatus
 
-from .parsing import ReadPage, read_lenient_page, read_page
+from .parsing import ReadPage, StatusPage, read_lenient_page, read_page
 from .query import RecordQuery
 
 if TYPE_CHECKING:
@@ -197,6 +197,19 @@ def _see(ahead: asyncio.Task[Any]) -> None:
 QUERY = Operation("queryAccountingRecords", read_page, safe=True)
 LENIENT_QUERY = Operation("queryAccountingRecords", read_lenient_page, safe=True)
 
+
+def check_ids_of(ids: Iterable[str] | None) -> Callable[[ReadPage | StatusPage], str | None] | None:
+    """Make the check that a page holds no other records than those that were asked for; None: all were."""
+    if ids is None:
+        return None
+    asked = frozenset(ids)
+
+    def check(page: ReadPage | StatusPage) -> str | None:
+        return None if asked.issuperset(page.record_ids) else "it holds a record that was not asked for"
+
+    return check
+
+
 Part = tuple[RecordQuery, list[str] | None]
 """One request of several: the filters, and the ids if it asks for these only."""
 
@@ -232,7 +245,7 @@ class RecordPaginator:
 
     async def _fetch(self, part: int, cursor: str | None) -> FoundPage:
         query, ids = self._parts[part]
-        read = await self._engine.call(self._operation, query.request(ids, cursor))
+        read = await self._engine.call(self._operation, query.request(ids, cursor), check=check_ids_of(ids))
         new = [record for record in read.page.items if self._is_new(record)]
         return FoundPage(
             self._page(part, read, [record for record in new if _is_ready(record)] if self._only_ready else new),

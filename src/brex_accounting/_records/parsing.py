@@ -40,6 +40,12 @@ class ReadPage(msgspec.Struct, frozen=True):
     def has_next_page(self) -> bool:
         return self.page.has_next_page
 
+    @property
+    def record_ids(self) -> list[str]:
+        """As far as they can be read."""
+        readable = [each.id for each in self.page.items]
+        return readable + [each.record_id for each in self.invalid if each.record_id is not None]
+
 
 class _Page(msgspec.Struct):
     """A page whose items are still as they came: one that does not fit must not lose the others."""
@@ -80,6 +86,10 @@ class StatusPage(msgspec.Struct):
     @property
     def has_news(self) -> bool:
         return bool(self.items)
+
+    @property
+    def record_ids(self) -> list[str]:
+        return [each.id for each in self.items]
 
 
 def read_record(body: bytes) -> AccountingRecord:

@@ -1,9 +1,9 @@
-"""Reports any number of results, and finds out for each what became of it."""
+"""Reports any number of results, and finds out what became of each."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ from brex_accounting.errors import (
     ConfigurationError,
     ConflictError,
     DuplicateRecordsError,
-    InvalidResponseError,
     NotFoundError,
     Outcome,
     RecordsNotReadyError,
+    UnprocessableError,
 )
 from brex_accounting.models import (
     ExportFailed,
@@ -37,9 +37,9 @@ from brex_accounting_api.models import (
     SuccessfulExportResult,
 )
 
-from .paging import Prefetcher
+from .paging import Prefetcher, check_ids_of
 from .parsing import StatusPage, read_status_page, read_updated_ids
-from .query import RecordQuery, split
+from .query import BEFORE_ALL_RECORDS, RecordQuery, split
 
 if TYPE_CHECKING:
     from brex_accounting._engine.call import Engine
@@ -51,7 +51,7 @@ REPORT = Operation("reportAccountingExportResults", read_updated_ids)
 
 
 def check_results(results: object) -> list[ExportResult]:
-    """Check what a caller passed: results, and none of them for a record that another one is for."""
+    """Check what a caller passed: results, and no two of them for one record."""
     if isinstance(results, (str, bytes)) or not isinstance(results, Iterable):
         raise ConfigurationError("results must be several results, such as a list of ExportSucceeded and ExportFailed.")
     checked = list(results)
@@ -75,6 +75,16 @@ def report_request(results: Sequence[ExportResult]) -> Mapping[str, Any]:
     return report_accounting_export_results.get_kwargs(body=body)
 
 
+def check_names_all(results: Sequence[ExportResult]) -> Callable[[tuple[str, ...]], str | None]:
+    """Make the check that an answer names each record that was sent."""
+
+    def check(taken: tuple[str, ...]) -> str | None:
+        missing = len({result.record_id for result in results} - set(taken))
+        return f"it does not name {missing} of the {len(results)} records that were sent" if missing else None
+
+    return check
+
+
 def _to_wire(result: ExportResult) -> SuccessfulExportResult | FailedExportResult:
     if isinstance(result, ExportFailed):
         failure = ExportFailureDetails(error_message=result.error_message)
@@ -88,7 +98,7 @@ STATUSES = Operation("queryAccountingRecords", read_status_page, safe=True)
 
 
 async def report_all(engine: Engine, results: Sequence[ExportResult]) -> list[ReportOutcome]:
-    """Report results of which no two are for one record; return an outcome for each, in their order."""
+    """Report checked results; return an outcome for each, in their order."""
     batches = [_Batch(engine, results[start : start + BATCH]) for start in range(0, len(results), BATCH)]
     waiting = iter(batches)
 
@@ -107,7 +117,7 @@ class _Batch:
     """Results that go out together, under one deadline.
 
     A result is pending until it has its outcome, and in doubt once it was sent and no definite answer came. While its
-    record is unsettled, which means that it has to be looked at, nothing is sent.
+    record is unsettled, which means that its status must be queried, nothing is sent.
     """
 
     def __init__(self, engine: Engine, results: Iterable[ExportResult]) -> None:
@@ -117,6 +127,8 @@ class _Batch:
         self._pending = {result.record_id: result for result in results}
         self._in_doubt: dict[str, BrexError] = {}
         """By record, with the error that left it so."""
+        self._passed_over = set[str]()
+        """Those that a 422 did not name. Brex does not say that it takes all of a request or nothing of it."""
         self._unsettled = set[str]()
         self._pauses = 0
         self._sent: list[ExportResult] = []
@@ -126,6 +138,18 @@ class _Batch:
 
     async def run(self) -> None:
         """Bring every result to its outcome."""
+        try:
+            await self._report()
+        except BaseException:  # cancelled: what the pauses drew led to nothing
+            self._engine.repay(self._pauses)
+            raise
+        if not self._pending:
+            self._engine.repay(self._pauses)
+        for record_id in list(self._pending):
+            self._give_up(record_id)
+
+    async def _report(self) -> None:
+        """Send and look by turns, until each result has its outcome or nothing more can be done."""
         go_on = True
         while self._pending and go_on:
             self._error = await self._send()
@@ -133,38 +157,39 @@ class _Batch:
                 go_on = self._take_out(self._error)
             if self._unsettled:
                 go_on = await self._resolve_unknown()
-        if not self._pending:
-            self._engine.repay(self._pauses)
-        for record_id in list(self._pending):
-            self._give_up(record_id)
 
     async def _send(self) -> BrexError | None:
         """Send what is pending, once; return what stood in the way."""
         results = list(self._pending.values())
         if results != self._sent and not self._repeat:
             self._sent, self._key = results, check_idempotency_key(None)
-        request = report_request(self._sent)
+        named, names_all = set[str](), check_names_all(self._sent)
+
+        def check(taken: tuple[str, ...]) -> str | None:
+            named.update(taken)
+            return names_all(taken)
+
+        problem: BrexError | None = None
         try:
-            taken = await self._engine.call(REPORT_ONCE, request, idempotency_key=self._key, deadline=self._deadline)
+            await self._engine.call(
+                REPORT_ONCE,
+                report_request(self._sent),
+                idempotency_key=self._key,
+                deadline=self._deadline,
+                check=check,
+            )
         except BrexError as error:
-            return error
-        finally:
-            self._repeat = False
-        for record_id in self._pending.keys() & set(taken):
+            problem = error
+        self._repeat = False
+        for record_id in self._pending.keys() & named:
             self._end(record_id, "reported")
-        if not self._pending:
-            return None
-        return InvalidResponseError(
-            f"{REPORT.name}: the answer passes over some of the records.",
-            outcome=Outcome.UNKNOWN,
-            operation=REPORT.name,
-            attempts=1,
-            idempotency_key=self._key,
-        )
+        return problem if self._pending else None
 
     def _take_out(self, error: BrexError) -> bool:
-        """Take out what the API refused by name; tell whether the rest may be sent."""
+        """Take out what the API refused by name; return whether the rest may be sent."""
         named = [each for each in getattr(error, "record_ids", ()) if each in self._pending]
+        if isinstance(error, UnprocessableError):
+            self._passed_over.update(self._pending.keys() - set(named))
         if error.outcome is Outcome.UNKNOWN:
             self._in_doubt.update(dict.fromkeys(self._pending, error))
             self._unsettled.update(self._pending)
@@ -183,9 +208,9 @@ class _Batch:
         return True
 
     async def _resolve_unknown(self) -> bool:
-        """Look at what is unsettled, until that was possible; tell whether the rest may be sent."""
+        """Query what is unsettled until an answer comes; return whether the rest may be sent."""
         refused = isinstance(self._error, (NotFoundError, RecordsNotReadyError))
-        # What goes out again is looked at as a whole, also those of it whose outcome is known by now.
+        # What goes out again is queried as a whole, with the records whose outcome is known by now.
         record_ids = self._unsettled if refused else {result.record_id for result in self._sent}
         go_on = refused or await self._pause()
         while (statuses := await self._look(record_ids)) is None:
@@ -201,17 +226,19 @@ class _Batch:
         return go_on
 
     async def _pause(self) -> bool:
-        """Wait as before a retry, or tell that there is none."""
+        """Wait as before a retry; return False if there is none."""
         paused = await self._engine.pause(self._pauses, self._deadline)
         self._pauses += paused
         return paused
 
     async def _look(self, record_ids: Iterable[str]) -> dict[str, ReviewStatus] | None:
-        """Query how far these records are; None: that cannot be had now."""
-        query, parts = RecordQuery(limit=BATCH), list(split(sorted(record_ids)))
+        """Query the review status of these records; None if there is no answer."""
+        query = RecordQuery(limit=BATCH, updated_after=BEFORE_ALL_RECORDS)
+        parts = list(split(sorted(record_ids)))
 
         async def fetch(part: int, cursor: str | None) -> StatusPage:
-            return await self._engine.call(STATUSES, query.request(parts[part], cursor), deadline=self._deadline)
+            request, check = query.request(parts[part], cursor), check_ids_of(parts[part])
+            return await self._engine.call(STATUSES, request, deadline=self._deadline, check=check)
 
         pages, statuses = Prefetcher(STATUSES.name, len(parts), None, fetch), dict[str, ReviewStatus]()
         try:
@@ -224,36 +251,38 @@ class _Batch:
         return statuses
 
     def _compare(self, record_id: str, status: ReviewStatus | None, *, repeatable: bool) -> None:
-        """End a result if how far its record is tells what became of it."""
+        """End a result if the status of its record says what became of it."""
         failed = isinstance(self._pending[record_id], ExportFailed)
+        in_doubt = record_id in self._in_doubt
         if status is None:
             if isinstance(self._error, NotFoundError):
                 self._end(record_id, "not_found", "There is no such record.", self._error)
         elif status == ReviewStatus.EXPORTED and not failed:
-            lost = record_id in self._in_doubt
-            by = "by this call, whose answer was lost, or before it" if lost else "before this call"
+            by = "by this call, whose answer was lost, or before it" if in_doubt else "before this call"
             self._end(record_id, "already_exported", f"It was exported {by}.")
         elif status == ReviewStatus.READY_FOR_EXPORT:
             pass
-        elif not failed or record_id not in self._in_doubt:
+        elif not failed or not (in_doubt or record_id in self._passed_over):
             self._end(record_id, "not_ready", f"It is {status}, not READY_FOR_EXPORT.", self._error)
-        elif repeatable:
-            # Maybe this was our report, and only its answer can tell. Where keys are honoured, the very same request
-            # brings it once more; elsewhere it is refused as a whole.
+        elif in_doubt and repeatable:
+            # This may have been our report, and only its answer can say so. An API that honours keys repeats the answer
+            # to the very same request; another one refuses it as a whole.
             self._repeat = True
         else:
-            text = f"It is {status}, not READY_FOR_EXPORT: maybe by this report, whose answer was lost."
-            self._end(record_id, "unknown", text, self._in_doubt[record_id])
+            why = "whose answer was lost" if in_doubt else "which the API refused because of other records"
+            text = f"It is {status}, not READY_FOR_EXPORT: maybe by this report, {why}."
+            self._end(record_id, "unknown", text, self._in_doubt.get(record_id, self._error))
 
     def _give_up(self, record_id: str) -> None:
+        named = isinstance(self._error, RecordsNotReadyError) and record_id in self._error.record_ids
         if record_id in self._in_doubt:
-            text = "No answer told whether it was taken: look at the record, or report it again."
+            text = "No answer says whether it was taken: look at the record, or report it again."
             self._end(record_id, "unknown", text, self._in_doubt[record_id])
-        elif record_id in self._unsettled and isinstance(self._pending[record_id], ExportSucceeded):
-            text = "The API did not take it, and no answer told whether the record is EXPORTED already: look at it."
-            self._end(record_id, "unknown", text, self._error)
-        elif isinstance(self._error, RecordsNotReadyError) and record_id in self._error.record_ids:
+        elif named and not (record_id in self._unsettled and isinstance(self._pending[record_id], ExportSucceeded)):
             self._end(record_id, "not_ready", "It is not READY_FOR_EXPORT.", self._error)
+        elif record_id in self._unsettled:  # a success may be EXPORTED already, and nobody could say so
+            text = "The API refused it, and no answer says what status the record has: look at it."
+            self._end(record_id, "not_applied", text, self._error)
         else:
             self._end(record_id, "not_applied", str(self._error), self._error)
 
