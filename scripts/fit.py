@@ -107,14 +107,14 @@ class Fit:
         successes = {status: answer for status, answer in operation.responses.items() if status.startswith("2")}
         answers = {_media_schema(answer, self.document) for answer in successes.values()}
         if answers != {needs["answer"]}:
-            found = " or ".join(sorted(answer or "something else" for answer in answers)) or "none"
+            found = " or ".join(sorted(answer or "nothing" for answer in answers)) or "nothing"
             yield f"{operation.label}'s success is {found}, and {needs['where']} reads {needs['answer']}."
         for status in successes:
             if status not in needs.get("statuses", "200").split():
                 yield f"{operation.label} may answer {status} now, which counts as done in {needs['where']}."
         for status, answer in operation.responses.items():
-            found = _media_schema(answer, self.document)
-            if not status.startswith("2") and found not in (None, self.table["error"]):
+            found = _media_schema(answer, self.document) or ""
+            if not status.startswith("2") and " as " not in found and found not in ("", self.table["error"]):
                 yield f"{operation.label}'s answer {status} is {found}, and the facade reads {self.table['error']}."
 
     def _authorization(self, operation: Operation) -> Iterator[str]:
@@ -197,5 +197,9 @@ def _are(names: list[str]) -> str:
 
 
 def _media_schema(message: Mapping[str, Any] | None, document: Document) -> str | None:
-    schema = (message or {}).get("content", {}).get("application/json", {}).get("schema")
-    return None if schema is None else kind_of(schema, document)
+    """Name the schema of a body; if there is no JSON, with its content type."""
+    content = {kind.partition(";")[0].lower(): media for kind, media in (message or {}).get("content", {}).items()}
+    for kind in ["application/json"] if "application/json" in content else sorted(content):
+        schema = kind_of(content[kind].get("schema", {}), document)
+        return schema if kind == "application/json" else f"{schema} as {kind}"
+    return None

@@ -212,6 +212,16 @@ def accepted_for_later(description: Node) -> None:
     responses["202"] = responses["200"]
 
 
+def body_in_parts(description: Node) -> None:
+    body = description["paths"]["/v3/accounting/integration"]["post"]["requestBody"]
+    body["content"] = {"multipart/form-data": body["content"]["application/json"]}
+
+
+def answer_as_csv(description: Node) -> None:
+    response = description["paths"]["/v3/accounting/records"]["get"]["responses"]["200"]
+    response["content"] = {"text/csv": {"schema": {"type": "string"}}}
+
+
 def another_error(description: Node) -> None:
     media = description["paths"][REACTIVATE]["post"]["responses"]["409"]["content"]["application/json"]
     media["schema"] = {"$ref": "#/components/schemas/Vendor"}
@@ -248,6 +258,8 @@ MISFITS: dict[Drift, str] = {
     another_server: "servers are https://api2.brex.com, https://api-staging.brex.com, and PRODUCTION (src/",
     a_server_of_its_own: "reactivateIntegration has servers of its own now",
     accepted_for_later: "reactivateIntegration may answer 202 now, which counts as done in",
+    body_in_parts: "createIntegration's request body is CreateIntegrationRequest as multipart/form-data, and Integrations",
+    answer_as_csv: "queryAccountingRecords's success is string as text/csv, and Records.query",
     another_error: "reactivateIntegration's answer 409 is Vendor, and the facade reads AccountingErrorResponse",
     a_write_that_is_a_delete: "reactivateIntegration is a DELETE now, and Brex ignores its Idempotency-Key",
     a_read_that_is_a_post: "getAccountingRecord is a POST now, and Records.get calls it as one that only reads",
