@@ -83,8 +83,8 @@ class Fit:
     def _request(self, operation: Operation, needs: Mapping[str, Any]) -> Iterator[str]:
         name, where = operation.label, f"which {needs['where']}"
         if (name in self.facade.safe) != (operation.method in {"get", "head"}):
-            only = "only reads" if name in self.facade.safe else "changes something"
-            yield f"{name} is a {operation.method.upper()} now, and {needs['where']} calls it as one that {only}."
+            kind = "a read" if name in self.facade.safe else "a write"
+            yield f"{name} is a {operation.method.upper()} now, and the facade treats it as {kind} ({needs['where']})."
         elif operation.method not in {"get", "head", "post", "put"}:
             yield f"{name} is a {operation.method.upper()} now, and Brex ignores its Idempotency-Key."
         parameters = needs.get("parameters", {})
@@ -101,14 +101,15 @@ class Fit:
                 yield f"{name} requires the new {key} parameter, {where} does not pass."
         body = _media_schema(operation.body, self.document)
         if body != needs.get("body") and (needs.get("body") or (operation.body or {}).get("required")):
-            yield f"{name}'s request body is {body or 'none'}, and {needs['where']} sends {needs.get('body', 'none')}."
+            sent = needs.get("body", "nothing")
+            yield f"{name}'s request body is {body or 'nothing'}, and the facade sends {sent} ({needs['where']})."
 
     def _answers(self, operation: Operation, needs: Mapping[str, Any]) -> Iterator[str]:
         successes = {status: answer for status, answer in operation.responses.items() if status.startswith("2")}
         answers = {_media_schema(answer, self.document) for answer in successes.values()}
         if answers != {needs["answer"]}:
             found = " or ".join(sorted(answer or "nothing" for answer in answers)) or "nothing"
-            yield f"{operation.label}'s success is {found}, and {needs['where']} reads {needs['answer']}."
+            yield f"{operation.label}'s success is {found}, and the facade reads {needs['answer']} ({needs['where']})."
         for status in successes:
             if status not in needs.get("statuses", "200").split():
                 yield f"{operation.label} may answer {status} now, which counts as done in {needs['where']}."

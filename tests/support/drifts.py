@@ -258,10 +258,10 @@ MISFITS: dict[Drift, str] = {
     another_server: "servers are https://api2.brex.com, https://api-staging.brex.com, and PRODUCTION (src/",
     a_server_of_its_own: "reactivateIntegration has servers of its own now",
     accepted_for_later: "reactivateIntegration may answer 202 now, which counts as done in",
-    body_in_parts: "createIntegration's request body is CreateIntegrationRequest as multipart/form-data, and Integrations",
-    answer_as_csv: "queryAccountingRecords's success is string as text/csv, and Records.query",
+    body_in_parts: "createIntegration's request body is CreateIntegrationRequest as multipart/form-data, and the",
+    answer_as_csv: "queryAccountingRecords's success is string as text/csv, and the facade reads",
     another_error: "reactivateIntegration's answer 409 is Vendor, and the facade reads AccountingErrorResponse",
     a_write_that_is_a_delete: "reactivateIntegration is a DELETE now, and Brex ignores its Idempotency-Key",
-    a_read_that_is_a_post: "getAccountingRecord is a POST now, and Records.get calls it as one that only reads",
+    a_read_that_is_a_post: "getAccountingRecord is a POST now, and the facade treats it as a read (Records.get)",
     schema_renamed: "The schema Integration is gone, or has another name",
 }
