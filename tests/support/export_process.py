@@ -43,8 +43,6 @@ class Plan:
     after: int = 3
     """At which time it comes there."""
     options: dict[str, Any] = field(default_factory=dict)
-    budget: float | None = None
-    """How long to drain; None: run."""
 
 
 class Client:
@@ -157,10 +155,7 @@ async def main(plan: Plan) -> None:
         arm(store, brex, at)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        if plan.budget is None:
-            await worker.run(signals=True)
-        else:
-            await worker.drain(budget=plan.budget)
+        await worker.run(signals=True)
         await store.aclose()
 
 

@@ -189,7 +189,9 @@ async def test_the_erp_shows_it_late(world: World) -> None:
     """The wait is counted from the request, over restarts: jobs that live for a moment wait as long together."""
     await world.erp.ask("behave", lose_answer=1.0, late=0.5)
     began = time.monotonic()
-    async with world.worker(world.plans(budget=0.2)) as worker:
+    async with world.worker(world.plan) as worker:
+        await world.requested(8)
+        worker.kill()
         await worker.wait()
     await world.erp.ask("behave")
     assert len(await world.entries()) == 8
