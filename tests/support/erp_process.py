@@ -14,6 +14,7 @@ import asyncio
 import json
 import random
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,12 @@ class ERP:
         self.requests = list[str]()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            answer = await self.answer(json.loads(line))
-            if answer is None:
-                break
-            writer.write(json.dumps(answer).encode() + b"\n")
+        with suppress(ConnectionError):  # a worker that was killed
+            while line := await reader.readline():
+                answer = await self.answer(json.loads(line))
+                if answer is None:
+                    break
+                writer.write(json.dumps(answer).encode() + b"\n")
         writer.transport.abort()
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any] | None:

@@ -88,7 +88,18 @@ def _invoke(tokens: Sequence[str]) -> int:
 def _app() -> cyclopts.App:
     from cyclopts import App  # noqa: PLC0415 - an extra
 
-    from brex_accounting._commands import demo, export, integrations, login, records, report, serve, webhook  # noqa: PLC0415
+    from brex_accounting._commands import (  # noqa: PLC0415
+        demo,
+        export,
+        integrations,
+        login,
+        records,
+        report,
+        serve,
+        webhook,
+        worker,
+        worker_desk,
+    )
 
     app = App(
         name="brex-accounting",
@@ -109,7 +120,11 @@ def _app() -> cyclopts.App:
     of_records.command(report.report)
     of_webhooks = App(name="webhook", help="Look at what Brex sends to a webhook.")
     of_webhooks.command(webhook.verify)
-    for group in (of_integrations, of_records, of_webhooks):
+    of_worker = App(name="worker", help="Book what is ready for export, and see to what a person must decide.")
+    of_worker.command(worker.run)
+    for command in (worker_desk.status, worker_desk.held, worker_desk.settle, worker_desk.retry):
+        of_worker.command(command)
+    for group in (of_integrations, of_records, of_webhooks, of_worker):
         app.command(group)
     app.command(demo.demo)
     app.command(login.login)

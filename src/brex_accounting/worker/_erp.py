@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from traceback import walk_tb
@@ -29,7 +30,7 @@ async def book(call: Book, record: AccountingRecord, seconds: float) -> Referenc
     if isinstance(error, NotBookedError):
         return Nothing(printable(error.message) or None, _seconds(error.retry_in))
     if error is not None:
-        return Doubt(_describe("book", error, seconds))
+        return Doubt(_describe("book", call, error, seconds))
     if isinstance(value, ExportFailed) and value.record_id == record.id:
         return Refusal(value.error_message)
     return _reference("book", value, record)
@@ -39,7 +40,7 @@ async def find(call: Find, record: AccountingRecord, seconds: float) -> Referenc
     """Call `find` and say what came of it."""
     value, error = await _call(call, record, seconds)
     if error is not None:
-        return Doubt(_describe("find", error, seconds))
+        return Doubt(_describe("find", call, error, seconds))
     return Nothing() if value is None else _reference("find", value, record)
 
 
@@ -92,14 +93,15 @@ def _reference(what: str, value: object, record: AccountingRecord) -> Reference 
     return Doubt(f"{what} returned {type(value).__name__}")
 
 
-def _describe(what: str, error: BaseException, seconds: float) -> str:
-    """Name the error and its place: its own text may quote somebody's books."""
+def _describe(what: str, call: Any, error: BaseException, seconds: float) -> str:
+    """Name the error and its place in the author's module: its own text may quote somebody's books."""
     if error.__traceback__ is None:  # ours
         return f"{what} did not end within {seconds:g} s"
-    places = [f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in walk_tb(error.__traceback__)]
-    return (
-        f"{what} raised {type(error).__name__} at {places[-1]}" if places else f"{what} raised {type(error).__name__}"
-    )
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    module = getattr(inspect.unwrap(call), "__code__", None)
+    theirs = [place for place in places if module is not None and place[0] == module.co_filename]
+    file, line = (theirs or places)[-1]
+    return f"{what} raised {type(error).__name__} at {Path(file).name}:{line}"
 
 
 def _seconds(value: object) -> float | None:
