@@ -30,6 +30,7 @@ lint: .venv/made-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 types: .venv/made-for-tests
 	$(BIN)/mypy

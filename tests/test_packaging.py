@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -64,3 +65,13 @@ def test_the_command_says_in_one_sentence_what_to_install(bin_folder: Path) -> N
     assert process.stdout == ""
     assert process.stderr.count("\n") == 1
     assert 'pip install "brex-accounting[sandbox]"' in process.stderr
+
+
+def test_the_readme_works_on_a_package_index(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = archive.read(name).decode()
+    links = re.findall(r"\]\(([^)]+)\)", metadata)
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    assert "Project-URL: Source, https://" in metadata

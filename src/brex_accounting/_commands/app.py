@@ -89,6 +89,7 @@ def _app() -> cyclopts.App:
     from cyclopts import App  # noqa: PLC0415 - an extra
 
     from brex_accounting._commands import (  # noqa: PLC0415
+        completion,
         demo,
         export,
         integrations,
@@ -131,6 +132,7 @@ def _app() -> cyclopts.App:
     app.command(login.logout)
     app.command(login.whoami)
     app.command(serve.sandbox)
+    app.command(completion.completion)
     return app
 
 
