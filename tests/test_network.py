@@ -1,6 +1,7 @@
 """The rim, against a raw server that misbehaves: what goes out, what comes back, and that no connection is lost."""
 
 import asyncio
+import codecs
 import gc
 import gzip
 import json
@@ -117,6 +118,8 @@ class Odd:
 
 HTML = b"<html>\x1b[31m\x00\n<h1>canary in the body</h1></html>"
 ZIPPED = gzip.compress(JSON)
+PLAIN = ["", "identity", "Identity", "none", "utf-8", "UTF8", "identity, utf-8"]
+"""What servers say of a body that is not encoded."""
 ODD = {
     "reset": Odd(reset, errors.ConnectionFailedError, says="ReadError"),
     "closed": Odd(close, errors.ConnectionFailedError, says="Server disconnected without sending a response"),
@@ -156,6 +159,14 @@ ODD = {
     ),
     "gzip that is none": Odd(reply(200, JSON, content_encoding="gzip"), says="cannot be decompressed", length=0),
     "gzip cut short": Odd(reply(200, ZIPPED[:-9], content_encoding="gzip"), says="cut short", status=200),
+    "gzip of two members, cut short": Odd(
+        reply(200, gzip.compress(JSON[:9]) + gzip.compress(JSON[9:])[:-9], content_encoding="gzip"),
+        says="cut short",
+        status=200,
+    ),
+    "gzip and more": Odd(
+        reply(200, ZIPPED + b"more", content_encoding="gzip"), says="cannot be decompressed", status=200
+    ),
     "gzip cut short of its sum": Odd(reply(200, ZIPPED[:-4], content_encoding="gzip"), says="cut short", status=200),
     "deflate": Odd(reply(200, zlib.compress(JSON), content_encoding="deflate"), says="not asked for", status=200),
     "gzip twice": Odd(
@@ -219,7 +230,17 @@ async def test_an_odd_answer(name: str, case: Case, caplog: pytest.LogCaptureFix
             b"0\r\n\r\n",
         ),
         "gzip, padded": reply(200, ZIPPED + bytes(100), content_encoding="gzip"),
-        "identity": reply(200, JSON, content_encoding="identity"),
+        "gzip of two members": reply(200, gzip.compress(JSON[:9]) + gzip.compress(JSON[9:]), content_encoding="gzip"),
+        "gzip of many members, one byte a chunk": raw(
+            head(transfer_encoding="chunked", content_encoding="gzip"),
+            *[b"1\r\n%c\r\n" % c for c in gzip.compress(JSON[:9]) + gzip.compress(b"") + gzip.compress(JSON[9:])],
+            b"0\r\n\r\n",
+        ),
+        "x-gzip": reply(200, ZIPPED, content_encoding="X-GZip"),
+        "gzip that counts as identity too": reply(200, ZIPPED, content_encoding="identity, gzip"),
+        **{f"encoded as {name!r}": reply(200, JSON, content_encoding=name) for name in PLAIN},
+        "with a byte order mark": reply(200, codecs.BOM_UTF8 + JSON),
+        "with a byte order mark, in gzip": reply(200, gzip.compress(codecs.BOM_UTF8 + JSON), content_encoding="gzip"),
         "after 100": raw(b"HTTP/1.1 100 Continue\r\n\r\n", head(length=len(JSON)), JSON),
         "after hints": raw(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 9, head(length=len(JSON)), JSON),
         "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n", JSON, then="close"),
@@ -605,6 +626,16 @@ async def test_a_transport_that_answers_at_once_and_in_whole(body: bytes) -> Non
         error = await error_of(brex)
     assert type(error) is errors.InvalidResponseError
     assert error.length == len(body)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+async def test_a_transport_in_memory_that_answers_in_two_members(encoding: str) -> None:
+    content = gzip.compress(JSON[:9]) + gzip.compress(JSON[9:])
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"Content-Encoding": encoding}, content=content)
+    )
+    async with client("https://api.test", transport=transport, retry=ONCE) as brex:
+        await create(brex)
 
 
 async def test_certificates_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,11 @@ async def test_envelopes(status: int, body: object, code: str | None, message: s
     assert (error.error_code, error.message, error.details) == (code, message, {})
 
 
+async def test_an_envelope_behind_a_byte_order_mark() -> None:
+    error = await failure(404, content=b'\xef\xbb\xbf{"error_code": "NOT_FOUND", "message": "No."}')
+    assert (error.error_code, error.message) == ("NOT_FOUND", "No.")
+
+
 @pytest.mark.parametrize("status", [401, 404, 409, 429, 502])
 @pytest.mark.parametrize(
     ("body", "message"),

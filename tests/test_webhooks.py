@@ -320,7 +320,7 @@ class TestBodies:
             b'"text"',
             b"{}",
             BODY[:-1],
-            b"\xef\xbb\xbf" + BODY,
+            b"\xef\xbb\xbf" * 2 + BODY,
             BODY.decode().encode("utf-16"),
             BODY + b"\xff",
             b'{"event_type":null}',
@@ -349,6 +349,11 @@ class TestBodies:
     )
     def test_signed_and_unreadable(self, body: bytes) -> None:
         assert refused(body, signed(body)) == "unreadable_body"
+
+    def test_a_byte_order_mark_is_signed_and_passed_over(self) -> None:
+        marked = b"\xef\xbb\xbf" + BODY
+        assert verify_webhook(marked, signed(marked), SECRET) == EVENT
+        assert refused(marked, signed(BODY)) == "wrong_signature"
 
     def test_truncated(self) -> None:
         assert {refused(BODY[:length], signed(BODY)) for length in range(len(BODY))} == {"wrong_signature"}

@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return clean if len(clean) <= EXCERPT_LENGTH else clean[: EXCERPT_LENGTH - 1] + "…"
 
 
+def without_bom(body: bytes) -> bytes:
+    """Take away the byte order mark that some servers put before JSON (RFC 8259 8.1 lets readers ignore it)."""
+    return body.removeprefix(b"\xef\xbb\xbf")
+
+
 class Secret(str):
     """A string whose repr shows nothing: tracebacks with locals show reprs."""
 

@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from ._arguments import PRINTABLE_ASCII, check_not_negative
 from ._clock import Clock
+from ._text import without_bom
 from .errors import ConfigurationError, WebhookReason, WebhookVerificationError
 
 __all__ = ["RecordsReadyForExport", "UnknownEvent", "verify_webhook"]
@@ -203,7 +204,7 @@ def _read_event(webhook_id: str, body: bytes) -> RecordsReadyForExport | Unknown
     payload: object = None
     # Nested too deeply, or a number that Decimal cannot hold: that is not what the decoder calls an error of its own.
     with suppress(ValueError, RecursionError, ArithmeticError):
-        payload = _DECODER.decode(body)
+        payload = _DECODER.decode(without_bom(body))
     if not isinstance(payload, dict):
         _reject("unreadable_body", "its body is not a JSON object")
     event_type = payload.get("event_type")

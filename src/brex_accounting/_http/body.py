@@ -4,38 +4,51 @@ from __future__ import annotations
 
 import zlib
 
+from brex_accounting._text import without_bom
+
 MAX_BODY = 64 * 1024 * 1024
 
 _STEP = 1024 * 1024
+_GZIP = {"gzip", "x-gzip"}  # one and the same, by RFC 9110 8.4.1.3
+_PLAIN = {"", "identity", "none", "utf-8", "utf8"}  # the last three are mistakes of servers, which mean no encoding
 
 
 class Body:
     """A body on its way in: decompressed, and never much more of it in memory than the limit.
 
-    httpx's own decoders make gigabytes of 64 KiB that were compressed twice, and take a compressed body that was cut
-    short for a whole one.
+    httpx's own decoders make gigabytes of 64 KiB that were compressed twice, take a compressed body that was cut short
+    for a whole one, and read only the first member of a gzip body that has several.
     """
 
-    def __init__(self, encoding: str | None = None) -> None:
-        self._encoding = (encoding or "identity").strip().lower()
-        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if self._encoding == "gzip" else None
+    def __init__(self, content_encoding: str | None = None) -> None:
+        encodings = [each.strip().lower() for each in (content_encoding or "").split(",")]
+        self._encodings = [each for each in encodings if each not in _PLAIN]
+        self._member: zlib._Decompress | None = None
+        """The gzip member that is being read."""
+        if len(self._encodings) == 1 and self._encodings[0] in _GZIP:
+            self._member = _new_member()
         self._content = bytearray()
         self._received = 0
 
     def feed(self, raw: bytes) -> None:
-        """Take what came. Raises zlib.error where it cannot be decompressed."""
+        """Take what was received. Raises zlib.error if it cannot be decompressed."""
         self._received += len(raw)
-        if self._inflater is None:
+        if self._member is None:
             self._content += raw[: MAX_BODY + 1 - len(self._content)]
             return
-        while raw and not self.too_large and not self._inflater.eof:  # what follows the end is padding
-            self._content += self._inflater.decompress(raw, min(_STEP, MAX_BODY + 1 - len(self._content)))
-            raw = self._inflater.unconsumed_tail
+        while raw and not self.too_large:
+            if self._member.eof:
+                raw = raw.lstrip(b"\0")  # padding, as gzip takes it
+                if not raw:
+                    break
+                self._member = _new_member()  # RFC 1952 2.2: members follow each other
+            self._content += self._member.decompress(raw, min(_STEP, MAX_BODY + 1 - len(self._content)))
+            raw = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
     @property
     def content(self) -> bytes:
-        """The body as far as it came; nothing of one that is too large."""
-        return b"" if self.too_large else bytes(self._content)
+        """The body as far as it was received, without a byte order mark; nothing of one that is too large."""
+        return b"" if self.too_large else without_bom(bytes(self._content))
 
     @property
     def too_large(self) -> bool:
@@ -43,7 +56,11 @@ class Body:
 
     @property
     def defect(self) -> str | None:
-        """What is wrong with a body that came to its end."""
-        if self._inflater is None:
-            return None if self._encoding == "identity" else "its Content-Encoding was not asked for"
-        return "its body was cut short" if self._received and not self._inflater.eof else None
+        """What is wrong with a body that was received to its end."""
+        if self._member is None:
+            return "its Content-Encoding was not asked for" if self._encodings else None
+        return "its body was cut short" if self._received and not self._member.eof else None
+
+
+def _new_member() -> zlib._Decompress:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)

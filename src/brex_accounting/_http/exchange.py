@@ -73,11 +73,11 @@ class _Exchange:
         self._handed_over = True
         self._response = response = await transport.handle_async_request(request)
         try:
-            if response.is_stream_consumed:  # a transport that works in memory has decompressed it too
-                self._body.feed(response.content)
+            if response.is_stream_consumed and not isinstance(response.stream, httpx.ByteStream):
+                self._body.feed(response.content)  # httpx has decompressed it
             else:
                 self._body = Body(response.headers.get("content-encoding"))
-                async for chunk in response.aiter_raw():
+                async for chunk in response.stream:  # type: ignore[union-attr]  # of an asynchronous transport
                     self._body.feed(chunk)
                     if self._body.too_large:
                         break
