@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -49,18 +50,22 @@ class Request:
 class FaultServer:
     """Each request takes the next fault, the last one stays; `talk` instead does as it likes with a connection."""
 
-    def __init__(self, *faults: Fault, talk: Fault | None = None, port: int = 0) -> None:
+    def __init__(
+        self, *faults: Fault, talk: Fault | None = None, port: int = 0, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
         self.faults = list(faults) or [ok]
-        self.talk, self.port = talk, port
+        self.talk, self.port, self.ssl_context = talk, port, ssl_context
         self.requests: list[Request] = []
         self.accepted = self.open = self.at_work = self.most = 0
         self._handlers = set[asyncio.Task[None]]()
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1000)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, backlog=1000, ssl=self.ssl_context
+        )
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if self.ssl_context else ''}://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(self, *exc: object) -> None:

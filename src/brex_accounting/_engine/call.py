@@ -19,7 +19,6 @@ from brex_accounting._http.network import CLOSED, Network, Slot
 from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._retry import RetryPolicy, RetryQuota
 from brex_accounting._text import Secret
-from brex_accounting._version import __version__
 
 from .attempt import Attempt, report
 from .authorizer import Authorizer
@@ -30,12 +29,6 @@ from .outage import Outage, Turn
 from .refusals import Advice
 
 T = TypeVar("T")
-
-_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip",
-    "User-Agent": f"brex-accounting/{__version__}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +259,7 @@ class Engine:
         remaining = call.deadline.remaining()
         if remaining <= 0:
             return _Attempted(_out_of_time("waiting for an access token"))
-        headers = {**_HEADERS, "Authorization": Secret(f"Bearer {token}")}
+        headers: dict[str, str] = {"Authorization": Secret(f"Bearer {token}")}
         if call.key is not None:
             headers["Idempotency-Key"] = call.key
         call.attempts += 1

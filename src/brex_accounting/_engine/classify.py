@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from brex_accounting import errors
-from brex_accounting._http.response import Response, TransportFailure, retry_after
+from brex_accounting._http.response import Cause, Response, TransportFailure, retry_after
 from brex_accounting._text import EXCERPT_LENGTH, printable
 from brex_accounting_api.codec import decode
 
@@ -107,14 +107,28 @@ def classify(
     return _classify_refusal(received, doubt=doubt, now=now)
 
 
+_ADVICE = {
+    Cause.PROXY_CREDENTIALS: Advice.CHECK_THE_PROXY_CREDENTIALS,
+    Cause.PROXY_REFUSAL: Advice.CHECK_THE_PROXY,
+    Cause.DESCRIPTORS: Advice.FREE_DESCRIPTORS,
+}
+
+
 def _classify_failure(failure: TransportFailure) -> AttemptOutcome[Any]:
+    if failure.cause in {Cause.PROXY_CREDENTIALS, Cause.PROXY_REFUSAL}:
+        return AttemptOutcome(
+            error=errors.ConnectionFailedError,
+            text=printable(failure.reason),
+            doubt=failure.sent,
+            advice=_ADVICE[failure.cause],
+        )
     return AttemptOutcome(
         error=errors.CallTimeoutError if failure.timed_out else errors.ConnectionFailedError,
         text=printable(failure.reason),
         retry=Retry.YES,
         doubt=failure.sent,
         reach=Reach.UNCLEAR if failure.timed_out and failure.sent else Reach.AWAY,
-        advice=Advice.ALLOW_MORE_TIME if failure.timed_out else Advice.CHECK_THE_NETWORK,
+        advice=Advice.ALLOW_MORE_TIME if failure.timed_out else _ADVICE.get(failure.cause, Advice.CHECK_THE_NETWORK),
     )
 
 
@@ -134,6 +148,8 @@ def _classify_success(
         reason = type(error).__name__
     else:
         mismatch = None if check is None else check(value)
+        if response.surplus:
+            mismatch = "something more was received behind it"
         if mismatch is not None:
             return _unreadable(response, f"it does not answer this request: {mismatch}", Retry.NO)
         return AttemptOutcome(value=value, status=response.status, trace_id=response.trace_id)

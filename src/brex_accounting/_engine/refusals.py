@@ -15,6 +15,9 @@ class Advice(Enum):
     """What to do next, in the words for whoever calls the SDK; the command line has its own."""
 
     CHECK_THE_NETWORK = "check the network and the address, then repeat the call"
+    CHECK_THE_PROXY_CREDENTIALS = "check the user name and password in the address of the proxy"
+    CHECK_THE_PROXY = "ask who runs the proxy to let you through, or use another one"
+    FREE_DESCRIPTORS = "share one client, or raise the limit of open files (ulimit -n)"
     ALLOW_MORE_TIME = "repeat the call, with a longer timeout if this goes on"
     CHECK_WHAT_IS_BETWEEN = "check base_url and what stands between you and the API"
     CORRECT_THE_ARGUMENTS = "correct the arguments"
@@ -67,6 +70,7 @@ REFUSALS = (
     Refusal(errors.UnauthorizedError, 401, advice=Advice.CHECK_THE_TOKEN),
     Refusal(errors.ForbiddenError, 403, advice=Advice.USE_THE_SCOPE),
     Refusal(errors.NotFoundError, 404, ids="not_found_export_entry_source_ids", advice=Advice.CHECK_THE_ID),
+    Refusal(errors.APIError, 407, advice=Advice.CHECK_THE_PROXY_CREDENTIALS),
     Refusal(errors.ConflictError, 409),
     Refusal(
         errors.IntegrationExistsError,

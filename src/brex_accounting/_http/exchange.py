@@ -16,9 +16,9 @@ from brex_accounting._arguments import check_positive
 
 from .aiohttp import by_cause
 from .body import Body
+from .connection import holds_more, network_stream
+from .failures import NEVER_SENT, read_failure
 from .response import Response, TransportFailure
-
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,15 @@ class Timeout:
 
 
 @dataclass(slots=True)
-class _Exchange:
-    """A request on its way out, and its answer on its way in."""
+class Exchange:
+    """A request on its way out, and its response on its way in."""
 
     half_open: Any = None
     """A connection that nobody closes when its TLS handshake is cancelled, for httpcore has not yet taken it over."""
+    stream: Any = None
+    """The connection that the response came over."""
+    reusable: bool = False
+    """Whether the connection may carry another request."""
     _handed_over: bool = False
     _traced: bool = False
     _sent: bool = False
@@ -57,7 +61,7 @@ class _Exchange:
     _body: Body = field(default_factory=Body)
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Learn from httpcore's trace whether the request went out, for an error's class alone does not tell."""
+        """Learn from httpcore's trace whether the request went out, since an error's class alone does not say so."""
         self._traced = True
         if event.endswith("connect_tcp.complete"):
             self.half_open = info["return_value"]
@@ -66,12 +70,13 @@ class _Exchange:
             self._sent = self._sent or info["request"].method != b"CONNECT"
 
     def forget(self) -> None:
-        """Let go of the answer, which leads back here by its request's trace: a circle would keep its body for long."""
+        """Let go of the response, which leads back here by its request's trace: a cycle would keep its body alive."""
         self._response = None
 
     async def run(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Response:
         self._handed_over = True
         self._response = response = await transport.handle_async_request(request)
+        surplus: bool | None = False
         try:
             if response.is_stream_consumed and not isinstance(response.stream, httpx.ByteStream):
                 self._body.feed(response.content)  # httpx has decompressed it
@@ -81,22 +86,31 @@ class _Exchange:
                     self._body.feed(chunk)
                     if self._body.too_large:
                         break
+                else:
+                    surplus = holds_more(response)
+                    if surplus:  # before its pool, which may be the caller's, can use it again
+                        await network_stream(response).aclose()
         finally:
             with contextlib.suppress(Exception):  # which would hide how it ended
                 await response.aclose()
-        return self._answer(response, self._body.defect)
+        received = self._receive(response, self._body.defect, surplus=surplus is True)
+        if not (received.too_large or received.defect) and surplus is False:
+            self.stream = network_stream(response)
+            self.reusable = True
+        return received
 
     def ended_by(self, error: Exception) -> Response | TransportFailure:
-        """Tell what came, as far as it came. A status that says no is an answer whatever became of its body."""
+        """Return what was received, as far as it was. A status that says no counts, whatever happened to its body."""
         error = by_cause(error)
         timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
         response = self._response
         if response is not None and (response.status_code >= HTTPStatus.BAD_REQUEST or not timed_out):
             broken = isinstance(error, zlib.error)
-            return self._answer(response, f"its body {'cannot be decompressed' if broken else 'was cut short'}")
+            return self._receive(response, f"its body {'cannot be decompressed' if broken else 'was cut short'}")
         sent = self._sent if self._traced else self._handed_over and not isinstance(error, NEVER_SENT)
-        reason = "no answer in time" if timed_out else f"{type(error).__name__}: {error}".removesuffix(": ")
-        return TransportFailure(reason, sent=sent or response is not None, timed_out=timed_out)
+        return read_failure(error, sent=sent or response is not None)
 
-    def _answer(self, response: httpx.Response, defect: str | None) -> Response:
-        return Response(response.status_code, response.headers, self._body.content, defect, self._body.too_large)
+    def _receive(self, response: httpx.Response, defect: str | None, *, surplus: bool = False) -> Response:
+        return Response(
+            response.status_code, response.headers, self._body.content, defect, self._body.too_large, surplus
+        )

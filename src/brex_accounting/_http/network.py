@@ -12,14 +12,22 @@ from typing import Any
 import httpx
 
 from brex_accounting._clock import TimeLimit
+from brex_accounting._version import __version__
 from brex_accounting.errors import ConfigurationError
 
 from .connector import Connector, Transport, check_connecting, make_given
-from .exchange import Timeout, _Exchange
+from .exchange import Exchange, Timeout
 from .pool import CLOSED, ConnectionPool, Slot
 from .response import Response, TransportFailure
 
-__all__ = ["CLOSED", "Network", "Slot", "Transport"]
+__all__ = ["CLOSED", "HEADERS", "Network", "Slot", "Transport"]
+
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "User-Agent": f"brex-accounting/{__version__}",
+}
+"""What every request carries."""
 
 
 class Network:
@@ -84,28 +92,45 @@ class Network:
     async def exchange(
         self, slot: Slot, request: Mapping[str, Any], headers: Mapping[str, str], limit: Timeout
     ) -> Response | TransportFailure:
-        """Send what the generated `get_kwargs` gives, and read the answer, decompressed and up to 64 MiB."""
-        exchange = _Exchange()
+        """Send what the generated `get_kwargs` gives, and read the response, decompressed and up to 64 MiB.
+
+        Args:
+            slot: The caller's, which is thrown away afterwards if it cannot be used again.
+            request: Method, address below the base URL, parameters, headers and content.
+            headers: Further ones; each may replace one of those that every request carries.
+            limit: How long it may take.
+        """
+        exchange = Exchange()
         slot.broken = True
         try:
-            message = httpx.Request(
-                request["method"],
-                _parsed(self._base_url + request["url"]),
-                params=request.get("params"),
-                headers={**headers, **request.get("headers", {})},
-                content=request.get("content"),
-                extensions={"timeout": limit.phases, "trace": exchange.trace},
-            )
+            message = self._message(request, headers, {"timeout": limit.phases, "trace": exchange.trace})
+            del request, headers  # which hold secrets, and would stand in the locals of a traceback
             with TimeLimit(limit.whole):
-                answer = await exchange.run(slot.transport, message)
+                received = await exchange.run(slot.transport, message)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, the call ends in a known outcome
             return exchange.ended_by(error)
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            # A cancellation leaves behind frames of httpcore with the request's bytes in their locals.
+            error.__context__ = error.__cause__ = None
+            raise error.with_traceback(None)  # noqa: B904 - it is the same exception
         finally:
             if exchange.half_open is not None:
                 slot.pool.close(exchange.half_open)
             exchange.forget()
-        slot.broken = answer.too_large or answer.defect is not None
-        return answer
+        slot.broken, slot.stream = not exchange.reusable, exchange.stream
+        return received
+
+    def _message(
+        self, request: Mapping[str, Any], headers: Mapping[str, str], extensions: dict[str, Any]
+    ) -> httpx.Request:
+        return httpx.Request(
+            request["method"],
+            _parsed(self._base_url + request["url"]),
+            params=request.get("params"),
+            headers={**HEADERS, **headers, **request.get("headers", {})},
+            content=request.get("content"),
+            extensions=extensions,
+        )
 
 
 @lru_cache(maxsize=64)

@@ -17,10 +17,15 @@ import httpx
 
 from brex_accounting.errors import ConfigurationError
 
-from .connector import Connect
+from .connection import is_closed
+from .connector import KEEP_ALIVE, Connect
 from .gate import Gate
 
 CLOSED = "The client is closed: make a new one."
+
+
+SWEEP_EVERY = 1.0
+"""Seconds between two looks at the idle connections of a pool."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +35,13 @@ class Slot:
     transport: httpx.AsyncBaseTransport
     pool: ConnectionPool
     broken: bool = False
+    stream: Any = None
+    """The connection of the last exchange."""
+    idle_since: float = 0.0
+
+    def is_spent(self, now: float) -> bool:
+        """Whether its idle connection is of no more use."""
+        return now - self.idle_since >= KEEP_ALIVE or (self.stream is not None and is_closed(self.stream))
 
 
 class ConnectionPool:
@@ -44,6 +56,7 @@ class ConnectionPool:
         self._idle: list[Slot] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._sweeping: asyncio.TimerHandle | None = None
         self._shutdown = self._close_on_shutdown()
 
     async def open(self) -> None:
@@ -71,8 +84,22 @@ class ConnectionPool:
         elif slot.broken or self._closed:
             self.close(slot.transport, self._gate.release)
         else:
+            slot.idle_since = self.loop.time()
             self._idle.append(slot)
             self._gate.release()
+            if self._sweeping is None:
+                self._sweeping = self.loop.call_later(SWEEP_EVERY, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long or the peer has closed, and come back while anything is idle."""
+        now = self.loop.time()
+        idle, self._idle = self._idle, []
+        for slot in idle:
+            if slot.is_spent(now):
+                self.close(slot.transport)
+            else:
+                self._idle.append(slot)
+        self._sweeping = self.loop.call_later(SWEEP_EVERY, self._sweep) if self._idle else None
 
     def close(self, open_: Any, then: Callable[[], None] = lambda: None) -> None:
         """Close in a task of its own, so that a cancelled call ends at once, and a cancelled close goes on."""
@@ -90,6 +117,15 @@ class ConnectionPool:
         self._closing.add(task)
         task.add_done_callback(done)
 
+    def close_idle(self) -> None:
+        """Close the idle connections; the next calls make new ones."""
+        for slot in self._idle:
+            self.close(slot.transport)
+        self._idle.clear()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
     async def aclose(self) -> None:
         await self._shutdown.aclose()
 
@@ -103,9 +139,7 @@ class ConnectionPool:
             yield
         finally:
             self._closed = True
-            for slot in self._idle:
-                self.close(slot.transport)
-            self._idle.clear()
+            self.close_idle()
             if self._given is not None and self._owned:
                 self.close(self._given)
             if self._closing:

@@ -1,4 +1,4 @@
-"""How to read what came back: the envelopes of errors, Retry-After, and texts that are safe to show. No I/O."""
+"""What came back: an HTTP response, or a failure of the transport. No I/O."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import Enum, auto
 
 from brex_accounting._text import redact
 
@@ -15,7 +16,7 @@ from .body import MAX_BODY
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP answer, its body as far as it came."""
+    """An HTTP response, its body as far as it was received."""
 
     status: int
     headers: Mapping[str, str]
@@ -24,10 +25,12 @@ class Response:
     defect: str | None = None
     """Why the body is not what was sent: cut short, or a broken encoding."""
     too_large: bool = False
+    surplus: bool = False
+    """Whether something more was received behind it. Then nobody can say which request it answers."""
 
     @property
     def length(self) -> int:
-        """How many bytes of the body came, after decompression; of one that is too large, how many were taken."""
+        """The length of the body in bytes, after decompression; of one that is too large, how many were read."""
         return MAX_BODY + 1 if self.too_large else len(self.body)
 
     @property
@@ -39,7 +42,7 @@ class Response:
         return self.headers.get("x-brex-trace-id")
 
     def without(self, secret: str) -> Response:
-        """The same answer, should it echo the secret."""
+        """The same, in case it echoes the secret."""
         return replace(
             self,
             headers={name.lower(): redact(value, secret) for name, value in self.headers.items()},
@@ -47,17 +50,30 @@ class Response:
         )
 
 
+class Cause(Enum):
+    """Why there is no response, as far as it decides what to do next."""
+
+    OTHER = auto()
+    PROXY_CREDENTIALS = auto()
+    """The proxy does not accept the user name and password (401, 407)."""
+    PROXY_REFUSAL = auto()
+    """The proxy does not lead to this address (any other 4xx)."""
+    DESCRIPTORS = auto()
+    """The process, or the machine, has no file descriptor left."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransportFailure:
-    """No HTTP answer came."""
+    """There is no HTTP response."""
 
     reason: str
     sent: bool
     """Whether anything of the request may have reached the server."""
     timed_out: bool
+    cause: Cause = Cause.OTHER
 
     def without(self, secret: str) -> TransportFailure:
-        """The same, should the reason quote an answer that echoes the secret."""
+        """The same, in case the reason quotes an answer that echoes the secret."""
         return replace(self, reason=redact(self.reason, secret))
 
 

@@ -1,0 +1,64 @@
+"""What an exception of a transport says: was the request sent, and why is there no response."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import httpx
+
+from .response import Cause, TransportFailure
+
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+def read_failure(error: Exception, *, sent: bool) -> TransportFailure:
+    """Make a value of an exception; `sent` says whether anything of the request may have reached the server."""
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        return TransportFailure("no answer in time", sent=sent, timed_out=True)
+    if isinstance(error, httpx.ProxyError) and (status := re.match(r"[1-5]\d\d\b", str(error))):
+        return _proxy_failure(int(status[0]), sent=sent)
+    if not sent and _is_out_of_descriptors(error):
+        text = "too many open files: this process has used up its file descriptors"
+        return TransportFailure(text, sent=False, timed_out=False, cause=Cause.DESCRIPTORS)
+    return TransportFailure(f"{type(error).__name__}: {error}".removesuffix(": "), sent=sent, timed_out=False)
+
+
+def _proxy_failure(status: int, *, sent: bool) -> TransportFailure:
+    """Make a value of what a proxy answered; its own words are left out, for they may repeat the credentials."""
+    cause = Cause.OTHER
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
+        cause = Cause.PROXY_CREDENTIALS
+    elif 400 <= status < 500 and status not in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}:  # noqa: PLR2004 - 4xx
+        cause = Cause.PROXY_REFUSAL
+    return TransportFailure(f"the proxy answered {status}", sent=sent, timed_out=False, cause=cause)
+
+
+def _is_out_of_descriptors(error: BaseException) -> bool:
+    """Whether a call of the system failed because of it, or looking up a name did, which does not say why."""
+    for link in _links(error):
+        if isinstance(link, OSError) and link.errno in {errno.EMFILE, errno.ENFILE}:
+            return True
+        if isinstance(link, socket.gaierror):
+            try:
+                os.close(os.open(os.devnull, os.O_RDONLY))
+            except OSError as now:
+                return now.errno in {errno.EMFILE, errno.ENFILE}
+    return False
+
+
+def _links(error: BaseException) -> Iterator[BaseException]:
+    """Go through an exception, those that it came from, and the members of groups."""
+    seen = set[int]()
+    to_do = [error]
+    while to_do:
+        link = to_do.pop()
+        if id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            members = link.exceptions if isinstance(link, BaseExceptionGroup) else ()
+            to_do += [other for other in (link.__cause__, link.__context__, *members) if other is not None]
