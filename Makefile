@@ -2,7 +2,7 @@
 export PYTHON
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated update-description test-data bench docs matrix soak lock screenshot format clean
+.PHONY: help demo test lint types unit regen check-generated update-description test-data bench docs frameworks matrix soak lock screenshot format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make docs             build the documentation site into build/docs"
 	@echo "make soak             10,000 cancellations at random in each of six ways, and 100,000 records (a minute)"
+	@echo "make frameworks       the pages on tables, web frameworks and job queues, against the real ones"
 	@echo "make matrix           the tests on every Python that is here, with the newest and the lowest dependencies"
 	@echo "make screenshot       draw docs/demo.svg anew, from a real run of the demo"
 	@echo "make format           format the code and fix what ruff can"
@@ -67,6 +68,9 @@ docs: .venv/made-for-tests
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --builder html docs build/docs
 	@echo "The site is in build/docs: open build/docs/index.html"
 
+frameworks: .venv/made-for-tests .venv/made-for-frameworks
+	$(BIN)/python -m pytest -n0 --no-cov docs/howto
+
 # For another interpreter, put its folder on the PATH.
 matrix: .venv/made-for-matrix
 	$(BIN)/nox --sessions newest lowest
@@ -83,13 +87,14 @@ LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-a
 lock:
 	$(LOCK) pyproject.toml --extra sandbox --extra cli --group demo -o requirements/demo.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra cli --extra aiohttp --extra postgres --extra fleet --group dev -o requirements/dev.txt
+	$(LOCK) --group frameworks --constraint requirements/dev.txt -o requirements/frameworks.txt
 	$(LOCK) --group matrix -o requirements/matrix.txt
 	$(LOCK) requirements/generator.in -o requirements/generator.txt
 
 clean:
 	rm -rf .venv .venv-generator build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/made-for-demo .venv/made-for-tests .venv/made-for-matrix: FORCE
+.venv/made-for-demo .venv/made-for-tests .venv/made-for-matrix .venv/made-for-frameworks: FORCE
 	@scripts/venv.sh $(@:.venv/made-for-%=%)
 
 FORCE:

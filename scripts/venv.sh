@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv, mends it when it does not work, and installs into it what `make demo`, `make test` or `make matrix` needs.
+# Makes .venv, mends it when it does not work, and installs into it what `make demo`, `make test` or another target needs.
 #
-#   scripts/venv.sh demo|tests|matrix
+#   scripts/venv.sh demo|tests|matrix|frameworks
 set -euo pipefail
 unset CDPATH PYTHONPATH PYTHONHOME
 cd "$(dirname "$0")/.."
@@ -23,6 +23,7 @@ if ! installed demo demo; then
 fi
 case ${1:-} in
   tests) requirements=dev; what="the tests need" ;;
+  frameworks) requirements=frameworks; what="the pages on frameworks need" ;;
   matrix) requirements=matrix; what="the matrix needs" ;;
   *) exit 0 ;;
 esac
