@@ -54,7 +54,7 @@ class Client:
         self.at = at
 
     async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**26)
         try:
             writer.write(json.dumps({"op": op} | fields).encode() + b"\n")
             if op == "book":
