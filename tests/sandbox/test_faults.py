@@ -144,6 +144,16 @@ class TestSpoiledAnswers:
                 assert {name: answer.get(name) for name in changed} == changed
 
 
+async def refused_at(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        writer.close()
+        await asyncio.sleep(0.01)
+
+
 class Clock:
     now = 1_767_323_045.5
 
@@ -215,12 +225,25 @@ class TestOutage:
                 assert answer.status_code == 200
         assert slept == [3600, 60]
 
+    async def test_one_after_the_other(self) -> None:
+        async with Sandbox() as sandbox, sandbox.serve() as url, httpx.AsyncClient(trust_env=False) as client:
+            port = urlsplit(url).port or 0
+            for _ in range(3):
+                sandbox.outage(0.05)
+                await refused_at(port)
+                while True:
+                    try:
+                        assert (await client.get(f"{url}{RECORDS}")).status_code == 401
+                        break
+                    except httpx.TransportError:
+                        await asyncio.sleep(0.01)
+
     async def test_the_end_of_a_server_in_the_middle_of_an_outage(self) -> None:
         async with Sandbox() as sandbox:
             async with sandbox.serve() as url:
-                sandbox.outage(3600)
-                await asyncio.sleep(0)
                 port = urlsplit(url).port or 0
+                sandbox.outage(3600)
+                await refused_at(port)
             sandbox.outage(0.001, "status")
             async with sandbox.serve(port=port) as again:
                 assert again == url

@@ -85,10 +85,11 @@ class _Server(uvicorn.Server):
 
     def refuse(self) -> None:
         """Refuse connections for as long as the outage lasts."""
-        if self._refusing is None and self._outages.refuses_for:
+        if self._refusing is None and self._outages.refuses_for and not self.should_exit:
             self._refusing = asyncio.create_task(self._refuse())
 
     async def _refuse(self) -> None:
+        await self._stop_accepting()
         for server in self.servers:
             server.close()
         # A bound socket that does not listen keeps the port and refuses connections.
@@ -99,11 +100,21 @@ class _Server(uvicorn.Server):
             connection.transport.close()
         while self._outages.refuses_for and not self.should_exit:
             await self._delays.pause(self._outages.refuses_for)
-        self._refusing = None
         if self.should_exit:
             held.close()
         else:
             await super().startup([held])
+        self._refusing = None
+        self.refuse()  # in case another outage began meanwhile
+
+    async def _stop_accepting(self) -> None:
+        # asyncio loses a connection that it has accepted, but not yet set up, when its server is closed.
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # on Windows
+            for listener in [each for server in self.servers for each in server.sockets]:
+                loop.remove_reader(listener.fileno())
+        for _ in range(3):  # accepted, set up, known here
+            await asyncio.sleep(0)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -116,11 +127,11 @@ class _Server(uvicorn.Server):
             self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
         self._delays.end()
         if self._refusing is not None:
             await self._refusing
+        for server in self.servers:
+            server.close()
         for connection in self.server_state.connections:
             connection.transport.abort()
         await super().shutdown(sockets)
