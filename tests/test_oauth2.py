@@ -66,7 +66,7 @@ class World:
             self.ahead += seconds
             await asyncio.sleep(0)
 
-        auth._refresher.clock = auth._clock = Clock(
+        auth._refresher.clock = auth._refresher.grant.clock = auth._clock = Clock(
             monotonic=lambda: time.monotonic() + self.ahead,
             wall=lambda: time.wall() + self.ahead + self.jump,
             sleep=sleep,
@@ -156,8 +156,7 @@ async def test_early_in_the_background(world: World) -> None:
     await create(client)
     world.ahead += 3600 - 200
     await create(client)
-    assert auth._task is not None
-    await auth._task
+    await asyncio.wait(list(auth._tasks.values()))
     assert world.posts == 2
     await create(client)
     assert world.posts == 2
@@ -217,26 +216,50 @@ async def test_no_refresh_token_keeps_the_old_one() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("json", operation="token", json={}),
-        Fault("json", operation="token", json=[]),
-        Fault("json", operation="token", json={"error": "server_error"}),
-        Fault("html", operation="token"),
-        Fault("status", operation="token", status=400, json={"error": "invalid_client"}),
+        Fault("json", json={}),
+        Fault("json", json=[]),
+        Fault("json", json={"error": {"code": 7}}),
+        Fault("html"),
+        Fault("status", status=403, body="html"),
+        Fault("status", status=307),
     ],
 )
-async def test_nonsense_leaves_the_stored_token_and_is_asked_once(world: World, fault: Fault) -> None:
-    auth = world.oauth2()
-    client = world.client(auth)
+async def test_nonsense_is_not_sent_again_by_this_call_but_by_the_next_after_a_backoff(
+    world: World, fault: Fault
+) -> None:
+    client = world.client()
     await create(client)
     before = await world.stored()
     world.ahead += 3600
-    world.sandbox.fault(*[replace(fault)] * 5)
-    for _ in range(3):
+    world.sandbox.fault(*[replace(fault, operation="token")] * 6)
+    waits = []
+    for asked in range(6):
+        began = world.ahead
         with pytest.raises(TokenRefreshError):
             await create(client)
+        assert world.posts == 2 + asked
+        waits.append(world.ahead - began)
+    assert waits == pytest.approx([0, 0.5, 1, 2, 4, 8], abs=0.4)
     assert await world.stored() == before
-    assert world.posts == 2
-    world.sandbox.clear_faults()
+    await create(client)
+
+
+@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable"])
+@pytest.mark.parametrize("status", [200, 400])
+async def test_an_error_that_passes_is_waited_out(world: World, status: int, error: str) -> None:
+    world.sandbox.fault(*[Fault("status", operation="token", status=status, json={"error": error})] * 3)
+    await create(world.client())
+    assert world.posts == 4
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client", "invalid_scope"])
+async def test_what_was_understood_is_believed_for_a_while(world: World, error: str) -> None:
+    client = world.client()
+    world.sandbox.fault(Fault("status", operation="token", status=400, json={"error": error}))
+    for _ in range(3):
+        with pytest.raises(TokenRefreshError, match=error):
+            await create(client)
+    assert world.posts == 1
     world.ahead += 31
     await create(client)
 
@@ -370,7 +393,7 @@ class LockedStore(MemoryTokenStore):
 
 async def test_without_the_lock_nothing_is_asked() -> None:
     async with new_world(LockedStore()) as world:
-        with pytest.raises(TokenRefreshError, match="store cannot be had"):
+        with pytest.raises(TokenRefreshError, match="lock of the token store could not be acquired"):
             await create(world.client())
         assert world.posts == 0
 
@@ -678,7 +701,7 @@ async def test_a_redirect_is_refused(world: World) -> None:
     for _ in range(3):
         with pytest.raises(TokenRefreshError, match="307"):
             await create(client)
-    assert [request.url.host for request in sent] == ["sandbox.invalid"]
+    assert [request.url.host for request in sent] == ["sandbox.invalid"] * 3
 
 
 async def test_a_timeout_answer_is_sent_once_more(world: World) -> None:
@@ -773,7 +796,7 @@ async def test_no_secret_is_shown(world: World, kind: str, client_auth: str, cap
     auth._client_id = "client"
     auth._refresher._endpoint = replace(auth._refresher._endpoint, client_id="client", client_secret=SECRET)
     client = world.client(auth)
-    shown = [repr(auth), repr(client), repr(vars(auth).get("_task"))]
+    shown = [repr(auth), repr(client), repr(list(auth._tasks.values()))]
     for ask in (lambda: create(client), auth.token, lambda: create(client)):
         if kind == "401" and ask == auth.token:
             continue

@@ -29,6 +29,8 @@ def kill(*_):
 
 if die == "before the POST":
     _token_client.token_request = kill
+elif die == "soon":
+    _token_client.ANSWER_TIMEOUT = 1.0
 elif die == "after the answer":
     _refresh._Unsaved = kill
 elif die == "before the save":
@@ -165,3 +167,18 @@ async def test_a_process_that_is_killed_while_the_answer_is_on_its_way(tmp_path:
         [token] = await world.run(heir)
         assert world.server.is_live(token)
         assert world.server.reuse_events == 0
+
+
+async def test_a_process_that_is_stopped_reads_what_came_meanwhile(tmp_path: Path) -> None:
+    async with new_world(tmp_path) as world:
+        process = await world.start("soon")
+        world.sandbox.fault(Fault("delay", operation="token", seconds=0.2, applied=True))
+        running = asyncio.create_task(world.run(process))
+        while not world.server.requests:
+            await asyncio.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(1.5)
+        process.send_signal(signal.SIGCONT)
+        [token] = await running
+        assert world.server.is_live(token)
+        assert (len(world.server.requests), world.server.reuse_events) == (1, 0)

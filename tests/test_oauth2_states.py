@@ -85,7 +85,9 @@ class Grants(RuleBasedStateMachine):
             token_url=self.sandbox.token_url,
             transport=self.sandbox.transport,
         )
-        auth._refresher.clock = auth._clock = Clock(monotonic=self.loop.time, wall=lambda: self.now() + self.jump)
+        auth._refresher.clock = auth._refresher.grant.clock = auth._clock = Clock(
+            monotonic=self.loop.time, wall=lambda: self.now() + self.jump
+        )
         self.objects.append(auth)
 
     @rule(number=st.integers(0, 4), tasks=st.integers(1, 20))
@@ -176,19 +178,22 @@ class Grants(RuleBasedStateMachine):
             assert key == store_key(self.sandbox.token_url, self.server.client_id, "acme")
             assert decode(encode(stored)) == stored
             token = stored.token.refresh_token
-            assert stored.dead == (token is None)
+            assert token is not None
+            if stored.dead:
+                assert stored.token.access_token is None
+                continue
             grant = None if token is None else self.server.grant_of(token)
             if grant is None or token is None or grant.revoked or grant.in_flight:
                 continue
             lost = any(self.is_lost(line) for line in self.server.requests if line.grant is grant)
-            busy = any(auth._task is not None and not auth._task.done() for auth in self.objects)
+            busy = any(not task.done() for auth in self.objects for task in auth._tasks.values())
             assert self.server.is_live(token) or lost or busy or self.tasks
 
     def teardown(self) -> None:
         try:
             self.run(100.0)  # a refresh ends within its deadline, whatever happens
             assert not self.tasks
-            assert not any(auth._task is not None and not auth._task.done() for auth in self.objects)
+            assert not any(not task.done() for auth in self.objects for task in auth._tasks.values())
             self.nothing_strange()
             self.what_is_heard_to_be_dead_is_not_asked_again()
             self.the_store_parses_and_its_token_is_the_last_one()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brex_accounting._auth.token_endpoint import LONGEST_LIFE, Reply, TokenReply, read_token_reply, token_request
+from brex_accounting._auth.token_messages import LONGEST_LIFE, Reply, TokenReply, read_token_reply, token_request
 from brex_accounting._auth.tokens import Token
 from brex_accounting._http.response import Response, TransportFailure
 
@@ -60,7 +60,13 @@ def test_a_grant_with_oddities(change: dict[str, Any], refresh: str, scope: str)
 def test_lone_surrogates_in_a_grant() -> None:
     body = b'{"access_token": "new", "refresh_token": "\\ud800", "scope": "\\ud800"}'
     reply = read(200, body)
-    assert reply.reply in {Reply.GRANTED, Reply.REFUSED}
+    assert (reply.reply, reply.token) == (Reply.UNUSABLE, None)
+    found = read(200, body.replace(b'"\\ud800"', b'"newer"', 1)).token
+    assert found == Token(refresh_token="newer", scope="old scope")
+
+
+def test_a_page_that_shows_an_answer_is_none() -> None:
+    assert read(200, b'<html><pre>{"refresh_token": "example"}</pre>').token is None
 
 
 @pytest.mark.parametrize(
@@ -88,18 +94,26 @@ def test_lifetimes(expires_in: object, lifetime: float) -> None:
     ("status", "body", "reply"),
     [
         *((status, {"error": "invalid_grant"}, Reply.INVALID_GRANT) for status in (400, 401, 403)),
-        *((status, {"error": "invalid_grant"}, Reply.REFUSED) for status in (200, 302)),
+        (200, {"error": "invalid_grant"}, Reply.REFUSED),
+        (302, {"error": "invalid_grant"}, Reply.REFUSED),
         *((status, {"error": "invalid_grant"}, Reply.RETRYABLE) for status in (429, 500, 503, 520)),
-        *((status, GOOD, Reply.REFUSED) for status in (201, 204, 301, 307, 400, 404)),
+        *((status, GOOD, Reply.UNUSABLE) for status in (301, 307, 400, 404)),
         *(
-            (200, body, Reply.REFUSED)
+            (200, body, Reply.UNUSABLE)
             for body in ({}, [], None, 7, "x", b"", b"<html>", b'{"access_token": "n', b"\xff")
         ),
-        *((200, GOOD | {"error": error}, Reply.REFUSED) for error in ("server_error", {"code": 1}, 7, "")),
-        *((200, GOOD | {"access_token": token}, Reply.REFUSED) for token in (None, "", 7, "a b", "a\n", "\u00e9")),
-        (200, GOOD | {"token_type": "mac"}, Reply.REFUSED),
-        *((status, {"error": error}, Reply.REFUSED) for status in (400, 401) for error in ("invalid_client", "", None)),
-        (408, GOOD, Reply.UNKNOWN),
+        *(
+            (status, {"error": error}, Reply.REFUSED)
+            for status in (200, 400, 401)
+            for error in ("invalid_client", "unauthorized_client", "invalid_request", "of_their_own")
+        ),
+        *(
+            (status, {"error": error}, Reply.RETRYABLE)
+            for status in (200, 400)
+            for error in ("server_error", "temporarily_unavailable")
+        ),
+        *((status, {"error": error}, Reply.UNUSABLE) for status in (200, 400) for error in ("", None, 7, {"code": 1})),
+        (408, GOOD, Reply.BROKEN_OFF),
     ],
 )
 def test_what_an_answer_means(status: int, body: object, reply: Reply) -> None:
@@ -109,15 +123,70 @@ def test_what_an_answer_means(status: int, body: object, reply: Reply) -> None:
     assert str(status) in read_.text
 
 
-def test_a_cut_answer_is_lost_and_a_cut_refusal_is_none_of_the_grant() -> None:
-    assert read(200, GOOD, "its body was cut short").reply is Reply.UNKNOWN
-    assert read(400, b'{"error": "invalid_gr', "its body was cut short").reply is Reply.REFUSED
+@pytest.mark.parametrize(
+    ("change", "reply", "text"),
+    [
+        *(
+            ({"token_type": kind}, Reply.UNUSABLE, f"the token_type {shown}, not Bearer")
+            for kind, shown in (("BearerToken", "BearerToken"), ("mac", "mac"), ([], "something else than text"))
+        ),
+        ({"access_token": None}, Reply.UNUSABLE, "without an access token"),
+        *(
+            ({"access_token": token}, Reply.UNUSABLE, "an access token that cannot stand in a header")
+            for token in ("", 7, "a b", "a\n", "\u00e9", [])
+        ),
+        ({"error": "server_error"}, Reply.RETRYABLE, "server_error"),
+        ({"error": "invalid_client"}, Reply.REFUSED, "invalid_client"),
+        ({"error": {"code": 1}}, Reply.UNUSABLE, "an error that is not a code"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_refresh_token_counts_whatever_else_is_wrong(
+    status: int, change: dict[str, Any], reply: Reply, text: str
+) -> None:
+    read_ = read(status, GOOD | change)
+    assert (read_.reply, read_.token) == (reply, Token(refresh_token="newer", scope="a b"))
+    assert text in read_.text
 
 
-def test_no_answer() -> None:
-    for sent, reply in ((True, Reply.UNKNOWN), (False, Reply.RETRYABLE)):
-        came = TransportFailure("because", sent=sent, timed_out=False)
-        assert read_token_reply(came, BEFORE, now=NOW) == TokenReply(reply, "because")
+@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("defect", [None, "its body was cut short"])
+@pytest.mark.parametrize(("status", "change"), [(201, {}), (202, {"error": ""}), (200, {"token_type": ""})])
+def test_what_is_a_grant_all_the_same(status: int, change: dict[str, Any], defect: str | None, prefix: bytes) -> None:
+    assert read(status, prefix + msgspec.json.encode(GOOD | change), defect).reply is Reply.GRANTED
+
+
+@pytest.mark.parametrize(
+    ("cut", "found"),
+    [
+        (b'{"refresh_token": "newer", "access_token": "n', "newer"),
+        (b'{"refresh_token" :"a\\"b\\u0041\\\\", ', 'a"bA\\'),
+        (b'{"access_token": "n", "refresh_token": "new', None),
+        (b'{"refresh_token": "newer", "refresh_token": "newest", ', None),
+        (b'{"refresh_token": "\\ud800", ', None),
+        (b'{"refresh_token": "", ', None),
+    ],
+)
+def test_a_refresh_token_is_found_in_what_was_cut_behind_it(cut: bytes, found: str | None) -> None:
+    reply = read(200, cut, "its body was cut short")
+    assert reply.reply is Reply.BROKEN_OFF
+    assert reply.token == (None if found is None else Token(refresh_token=found, scope="old scope"))
+    assert read(400, cut, "its body was cut short") == TokenReply(Reply.UNUSABLE, "the token endpoint answered 400")
+
+
+@pytest.mark.parametrize(
+    ("sent", "timed_out", "reply", "text"),
+    [
+        (False, False, Reply.RETRYABLE, "could not be reached (because)"),
+        (False, True, Reply.RETRYABLE, "could not be reached (because)"),
+        (True, False, Reply.BROKEN_OFF, "broke (because)"),
+        (True, True, Reply.UNKNOWN, "gave no answer in time"),
+    ],
+)
+def test_no_answer(*, sent: bool, timed_out: bool, reply: Reply, text: str) -> None:
+    read_ = read_token_reply(TransportFailure("because", sent=sent, timed_out=timed_out), BEFORE, now=NOW)
+    assert (read_.reply, read_.token) == (reply, None)
+    assert text in read_.text
 
 
 def test_retry_after() -> None:
@@ -136,8 +205,9 @@ def test_retry_after() -> None:
 )
 def test_anything_may_come(status: int, body: object) -> None:
     reply = read(status, body)
-    assert (reply.reply is Reply.GRANTED) == (reply.token is not None)
-    assert reply.reply is not Reply.GRANTED or status == 200
+    assert reply.token is None or status < 300
+    granted = reply.token is not None and reply.token.access_token is not None
+    assert (reply.reply is Reply.GRANTED) == granted
     assert reply.text.isprintable()
 
 

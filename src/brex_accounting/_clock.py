@@ -41,12 +41,19 @@ class Deadline:
         return inf if self._end is None else self._end - self._clock.monotonic()
 
 
+LAST_TURNS = 50
+"""Turns of the event loop after the time is up. An answer of a few kilobytes takes about ten, over TLS as well."""
+
+
 class TimeLimit:
     """Ends what is awaited inside with a TimeoutError when its time is up.
 
-    asyncio.timeout does the same, but in the first releases of Python 3.11 its own cancellation gets out of it in a
-    task that was cancelled before and is cleaning up. And where what is awaited made an ordinary error of somebody
-    else's cancellation, the cancellation goes on here.
+    What arrived while other code blocked the event loop, or while the process was stopped, is read first: the loop gets
+    some turns before anything is given up.
+
+    asyncio.timeout gives none. And in the first releases of Python 3.11 its own cancellation gets out of it in a task
+    that was cancelled before and is cleaning up. If what is awaited turns somebody else's cancellation into an ordinary
+    error, the cancellation goes on here.
     """
 
     __slots__ = ("_before", "_expired", "_seconds", "_task", "_timer")
@@ -54,7 +61,11 @@ class TimeLimit:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._expired = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+
+    @property
+    def expired(self) -> bool:
+        return self._expired
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -62,11 +73,14 @@ class TimeLimit:
         self._task = task
         self._before = task.cancelling()
         if self._seconds != inf:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire, LAST_TURNS)
 
-    def _expire(self) -> None:
-        self._expired = True
-        self._task.cancel()
+    def _expire(self, turns: int) -> None:
+        if turns:
+            self._timer = asyncio.get_running_loop().call_soon(self._expire, turns - 1)
+        else:
+            self._expired = True
+            self._task.cancel()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if self._timer is not None:

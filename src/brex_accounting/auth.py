@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ._arguments import check_token
-from ._auth.oauth2 import OAuth2
+from ._auth.oauth2 import PRODUCTION_TOKEN_URL, OAuth2
+from ._auth.secret import Secret, check_token
 from ._engine.authorizer import Authorizer
 from .errors import ConfigurationError
 
@@ -19,13 +19,15 @@ class UserToken:
     __slots__ = ("_token",)
 
     def __init__(self, token: str) -> None:
-        self._token = check_token(token, "The token")
+        secret = Secret(token)
+        del token  # or it would stand in tracebacks that show locals
+        self._token = check_token(secret, "The token")
 
     def __repr__(self) -> str:
         return "UserToken(…)"
 
     async def token(self) -> str:
-        """Give the token."""
+        """Return the token."""
         return self._token
 
     async def rejected(self, token: str) -> bool:  # noqa: ARG002 - it is the only one
@@ -44,12 +46,11 @@ _GRANT = ("BREX_CLIENT_ID", "BREX_CLIENT_SECRET", "BREX_ACCOUNT", "BREX_TOKEN_ST
 
 def from_environment() -> Authorizer:
     """Read the authorization that the environment names: a user token, or a grant and where it is kept."""
-    token = os.environ.get("BREX_TOKEN")
-    if token:
+    token = Secret(os.environ.get("BREX_TOKEN"))
+    if token.value:
         return UserToken(check_token(token, "BREX_TOKEN"))
-    values = {name: value for name in (*_GRANT, "BREX_REFRESH_TOKEN") if (value := os.environ.get(name))}
-    missing = [name for name in _GRANT if name not in values]
-    if not values:
+    missing = [name for name in _GRANT if not os.environ.get(name)]
+    if missing and not any(os.environ.get(name) for name in (*_GRANT, "BREX_REFRESH_TOKEN")):
         raise ConfigurationError(f"There is no token: pass auth, or set BREX_TOKEN, or {', '.join(_GRANT)}.")
     if missing:
         raise ConfigurationError(
@@ -57,6 +58,11 @@ def from_environment() -> Authorizer:
         )
     from ._auth.sqlite_store import SQLiteTokenStore  # noqa: PLC0415 - sqlite3, which most programs do not need
 
-    client_id, client_secret, account, path = (values[name] for name in _GRANT)
-    seed = values.get("BREX_REFRESH_TOKEN")
-    return OAuth2(client_id, client_secret, account=account, store=SQLiteTokenStore(path), refresh_token=seed)
+    return OAuth2(
+        os.environ["BREX_CLIENT_ID"],
+        os.environ["BREX_CLIENT_SECRET"],
+        account=os.environ["BREX_ACCOUNT"],
+        store=SQLiteTokenStore(os.environ["BREX_TOKEN_STORE"]),
+        refresh_token=os.environ.get("BREX_REFRESH_TOKEN") or None,
+        token_url=os.environ.get("BREX_TOKEN_URL") or PRODUCTION_TOKEN_URL,
+    )

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from brex_accounting._clock import Clock
 
+from .tokens import StoreBusyError
+
 T = TypeVar("T")
 
 LOCK_TIMEOUT = 30.0
@@ -26,8 +28,7 @@ async def acquire_with_backoff(take: Callable[[], T | None], clock: Clock) -> T:
     pause = FIRST_PAUSE
     while (held := take()) is None:
         if clock.monotonic() >= end:
-            message = f"The lock of a token was not to be had within {LOCK_TIMEOUT:g} s: another refresh holds it."
-            raise TimeoutError(message)
+            raise StoreBusyError(f"Another refresh held the lock of a token for {LOCK_TIMEOUT:g} s.")
         await clock.sleep(clock.uniform(pause / 2, pause))
         pause = min(pause * 2, LONGEST_PAUSE)
     return held

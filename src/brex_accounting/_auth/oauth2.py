@@ -1,8 +1,6 @@
 """OAuth 2.0 for partners: an access token that is refreshed once, for everybody who shares the grant.
 
 The refresh is a task of the caller's event loop, since a store's connections and a transport may belong to that loop.
-Nobody but its own timeouts can cancel it: asyncio.run, when it ends, waits for it. A loop that is closed without
-ending its tasks takes an unsaved token with it.
 """
 
 from __future__ import annotations
@@ -12,18 +10,22 @@ import copy
 import logging
 from functools import partial
 from math import inf
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
+from weakref import WeakKeyDictionary
 
 from brex_accounting import errors
-from brex_accounting._arguments import SURROGATE, check_text, check_token
+from brex_accounting._arguments import check_text
 from brex_accounting._clock import Clock
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting._http.network import Transport
-from brex_accounting.errors import ConfigurationError
+from brex_accounting.errors import ConfigurationError, TokenRefreshError
 
-from .refresh import NEEDED_BEFORE, REFRESH_DEADLINE, Refresher, Renewed
-from .token_endpoint import ATTEMPT_TIMEOUT, TokenEndpoint
-from .tokens import StoredToken, TokenStore, store_key
+from .refresh import LONGEST_REFRESH, NEEDED_BEFORE, Refresher, Renewed
+from .secret import Secret, check_client_secret, check_token
+from .tasks import ShieldedTask
+from .token_endpoint import Route, TokenEndpoint
+from .token_messages import check_client_auth
+from .tokens import StoredToken, TokenStore, check_store, store_key
 
 PRODUCTION_TOKEN_URL = "https://accounts-api.brex.com/oauth2/default/v1/token"  # noqa: S105 - an address
 STAGING_TOKEN_URL = "https://accounts-api.staging.brexapps.com/oauth2/default/v1/token"  # noqa: S105 - an address
@@ -34,19 +36,6 @@ PAUSE = 60.0
 """Seconds between early refreshes, and between those that a 401 asks for: a missing permission is a 401 to Brex too."""
 
 logger = logging.getLogger("brex_accounting")
-
-
-class _Refresh(asyncio.Task["errors.BrexError | None"]):
-    """A task that ends with an error as its result, and that only its own timeouts can cancel.
-
-    They do it from a callback of the loop, or from the task itself. Other tasks, and asyncio.run after the loop, may
-    not: it would cost the token that is on its way.
-    """
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        loop = self.get_loop()
-        ours = loop.is_running() and asyncio.current_task(loop) in {None, self}
-        return ours and super().cancel(msg)
 
 
 class OAuth2:
@@ -66,7 +55,7 @@ class OAuth2:
             consent, and replaces what is stored; those before it are never used again.
         token_url: The token endpoint; https, or http on loopback.
         client_auth: Whether the client's credentials go as HTTP Basic or in the body (RFC 6749 2.3.1).
-        transport: As for the client, for the token endpoint; a callable is called for each refresh.
+        transport: As for the client, for the token endpoint; a callable is called for each request.
 
     Raises:
         ConfigurationError: An argument cannot be right.
@@ -84,29 +73,26 @@ class OAuth2:
         client_auth: Literal["basic", "body"] = "basic",
         transport: Transport = None,
     ) -> None:
+        secret = Secret(client_secret)
+        seed = None if refresh_token is None else Secret(refresh_token)
+        del client_secret, refresh_token  # or they would stand in tracebacks that show locals
         self._client_id = check_text(client_id, "client_id")
-        if not isinstance(client_secret, str) or not client_secret:
-            raise ConfigurationError("client_secret must be a string, and not empty.")
-        if SURROGATE.search(client_secret):  # the error of encoding it would hold it
-            raise ConfigurationError("client_secret holds a character that is not Unicode text (a lone surrogate).")
         self._account = check_text(account, "account")
-        if not all(callable(getattr(store, name, None)) for name in ("load", "save", "lock")):
-            raise ConfigurationError("store must be a TokenStore, such as SQLiteTokenStore(path).")
-        if client_auth not in {"basic", "body"}:
-            raise ConfigurationError('client_auth must be "basic" or "body".')
-        seed = None if refresh_token is None else check_token(refresh_token, "refresh_token")
+        check_store(store)
+        check_client_auth(client_auth)
         self._store = store
         self._clock = Clock()
         url = check_base_url(token_url, "token_url")
-        endpoint = TokenEndpoint(url, self._client_id, client_secret, client_auth, transport)
+        endpoint = TokenEndpoint(url, self._client_id, check_client_secret(secret), client_auth, Route(transport))
         key = store_key(token_url, self._client_id, self._account)
-        self._refresher = Refresher(self._account, key, store, endpoint, seed=seed, clock=self._clock)
+        valid_seed = None if seed is None else check_token(seed, "refresh_token")
+        self._refresher = Refresher(self._account, key, store, endpoint, seed=valid_seed, clock=self._clock)
         self._known: StoredToken | None = None
         self._needed_at = self._early_at = self._ends_at = -inf
         self._early_pause = PAUSE
         self._renewed_at = self._replaced_at = -inf
         self._good = ""
-        self._task: _Refresh | None = None
+        self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, ShieldedTask] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"OAuth2({self._client_id!r}, account={self._account!r}, store={self._store!r})"
@@ -129,37 +115,41 @@ class OAuth2:
         return self._access_token()
 
     async def rejected(self, token: str) -> bool:
-        """Learn of a 401; say whether there is another token. Raises TokenRefreshError."""
-        if self._access_token() == token:
-            now = self._clock.monotonic()
-            never_good = now < self._renewed_at + PAUSE and token != self._good
-            if never_good or now < self._replaced_at + PAUSE:
-                return False
-            error = await self._renewed(self._known)
-            if error is not None and self._access_token() == token:
-                raise error
-            self._replaced_at = self._clock.monotonic()
-        return self._access_token() != token
+        """Learn of a 401; return whether there is another token. Raises TokenRefreshError."""
+        refused, was_good = self._known, token == self._good
+        is_replaced = refused is None or refused.token.access_token != token
+        del token  # or it would stand in tracebacks that show locals
+        if is_replaced or refused is None:
+            return True
+        now = self._clock.monotonic()
+        never_good = now < self._renewed_at + PAUSE and not was_good
+        if never_good or now < self._replaced_at + PAUSE:
+            return False
+        error = await self._renewed(refused)
+        if error is not None and self._known is refused:
+            raise error
+        self._replaced_at = self._clock.monotonic()
+        return self._access_token() != refused.token.access_token
 
     def accepted(self, token: str) -> None:
-        """Learn that the API took this token: a 401 to it then tells of its end, not of a permission that it lacks."""
+        """Learn that the API took this token: a 401 to it means that it has ended, not that it lacks a permission."""
         self._good = token
 
     async def aclose(self) -> None:
         """Wait for a refresh that is under way, and try once more to save what could not be saved."""
-        loop = asyncio.get_running_loop()
-        if self._task is not None and not self._task.done() and self._task.get_loop() is loop:
-            await asyncio.wait([self._task], timeout=REFRESH_DEADLINE + ATTEMPT_TIMEOUT)
-        elif self._refresher.unsaved is not None:
+        task = self._tasks.get(asyncio.get_running_loop())
+        if task is not None and not task.done():
+            await asyncio.wait([task], timeout=LONGEST_REFRESH)
+        if self._refresher.unsaved is not None:
             task = self._start(self._known)
             task.add_done_callback(_log_failure)
-            await asyncio.wait([task], timeout=REFRESH_DEADLINE + ATTEMPT_TIMEOUT)
+            await asyncio.wait([task], timeout=LONGEST_REFRESH)
 
     def _access_token(self) -> str:
         return "" if self._known is None else self._known.token.access_token or ""
 
     async def _renewed(self, stale: StoredToken | None) -> errors.BrexError | None:
-        """Wait until there is another token than this one, or tell why there is none; each caller gets its own error.
+        """Wait until there is another token than this one, or return why there is none; each caller gets its own error.
 
         A refresh that was joined may have had another token in mind, and brought back this very one.
         """
@@ -170,22 +160,27 @@ class OAuth2:
             task.add_done_callback(partial(_wake, waiter))
             await waiter
             error = None if task.cancelled() else task.result()
-            if error is not None:
-                return copy.copy(error)
+            if error is None:
+                continue
+            if stale is not None and isinstance(error, ConfigurationError):
+                return TokenRefreshError(str(error))  # it was right before: something happened to the store meanwhile
+            return copy.copy(error)
         return None
 
-    def _start(self, stale: StoredToken | None) -> _Refresh:
-        """Begin a refresh, or join the one that is under way."""
-        task, loop = self._task, asyncio.get_running_loop()
-        if task is None or task.done() or task.get_loop() is not loop:
-            self._task = task = _Refresh(self._refresh(stale), loop=loop, name="brex-accounting-refresh")
+    def _start(self, stale: StoredToken | None) -> ShieldedTask:
+        """Begin a refresh, or join the one that is under way in this event loop."""
+        loop = asyncio.get_running_loop()
+        task = self._tasks.get(loop)
+        if task is None or task.done():
+            task = self._tasks[loop] = ShieldedTask(self._refresh(stale), loop=loop, name="brex-accounting-refresh")
         return task
 
     async def _refresh(self, stale: StoredToken | None) -> errors.BrexError | None:
-        """Refresh, and use what came of it; tell why where nothing did."""
+        """Refresh, and use what came of it; return why if nothing did."""
         renewed = await self._refresher.refresh(stale)
         if isinstance(renewed, Renewed):
-            self._publish(renewed)
+            if self._known is stale or self._known is None or renewed.stored.version >= self._known.version:
+                self._publish(renewed)  # unless another thread was faster
             return None
         return renewed
 

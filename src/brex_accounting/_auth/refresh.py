@@ -1,27 +1,29 @@
-"""One refresh of a grant: lock, reload, ask, save, and only then tell."""
+"""One refresh of a grant: lock, reload, ask, save, and only then use."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import msgspec
 
 from brex_accounting import errors
-from brex_accounting._clock import Clock, Deadline, TimeLimit
+from brex_accounting._clock import Clock
 from brex_accounting._retry import RetryPolicy
 
-from .token_endpoint import LEAST_TIME, Reply, TokenEndpoint, TokenReply
-from .tokens import StoredToken, Token, TokenStore, fingerprint
+from .grant_store import STORE_TIMEOUT, GrantStore, StoreFailure
+from .line import Line, LineStuckError
+from .locking import LOCK_TIMEOUT
+from .seeds import is_known, with_new_consent
+from .token_endpoint import ANSWER_TIMEOUT, RETRY_WINDOW, Retries, TokenEndpoint
+from .token_messages import Reply, TokenReply
+from .tokens import StoredToken, Token, TokenStore
 
-REFRESH_DEADLINE = 30.0
-SAVE_TIME = 5.0
-"""Seconds that saving what was granted has in any case, beyond the deadline too."""
+SAVE_TIME = 20.0
+"""Seconds that saving what was granted has in any case, however long the answer took."""
+LONGEST_REFRESH = STORE_TIMEOUT + LOCK_TIMEOUT + RETRY_WINDOW + ANSWER_TIMEOUT + SAVE_TIME
 NEEDED_BEFORE = 30.0
 """Seconds before the end of its life from which on a token is not used any more."""
 COOLDOWN = 30.0
@@ -30,15 +32,10 @@ LONGEST_COOLDOWN = 300.0
 """Seconds for which its Retry-After is."""
 ROUNDS = 10
 """How often the store may change under a refresh. It cannot, while everybody who saves holds the lock."""
-SEEDS = 50
-"""How many of the seeds that there were are remembered, so that none of them is ever sent again."""
 
+_ANSWERS = {Reply.GRANTED, Reply.INVALID_GRANT, Reply.REFUSED, Reply.UNUSABLE}
 _LATER = "Repeat the call later; the grant may still be good."
 _CHECK = "Check client_id, client_secret and token_url; the grant may still be good."
-
-T = TypeVar("T")
-
-logger = logging.getLogger("brex_accounting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Renewed:
 
     stored: StoredToken
     expires: float | None = None
-    """On the monotonic clock, where the token endpoint was asked just now; None where the token was in the store."""
+    """On the monotonic clock, if the token endpoint was asked just now; None if the token was in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +57,13 @@ class _Unsaved:
     base: int | None
     """The version of what was stored then."""
 
-    def is_stored(self, stored: StoredToken | None) -> bool:
-        return stored is not None and not stored.dead and stored.token == self.granted.token
+    def to_store(self, stored: StoredToken | None) -> StoredToken | None:
+        """Return what to save over this; None: it is saved already, or something newer is."""
+        is_saved = stored is not None and not stored.dead and stored.token == self.granted.token
+        return self.granted if not is_saved and self._is_newer(stored) else None
 
-    def is_newer(self, stored: StoredToken | None) -> bool:
-        """Whether it replaces this. It does not replace another consent, or what a later refresh gave."""
+    def _is_newer(self, stored: StoredToken | None) -> bool:
+        """It does not replace another consent, or what a later refresh gave."""
         if stored is None or stored.version == self.base:
             return True
         spent = stored.dead or stored.token.refresh_token == self.spent
@@ -78,114 +77,113 @@ class Refresher:
         self, account: str, key: str, store: TokenStore, endpoint: TokenEndpoint, *, seed: str | None, clock: Clock
     ) -> None:
         self.clock = clock
+        self.grant = GrantStore(store, key, clock)
         self.unsaved: _Unsaved | None = None
         self._account = account
-        self._key = key
-        self._store = store
         self._endpoint = endpoint
         self._seed = seed
         self._refused_until, self._refusal = float("-inf"), ("", "")
-        self._dead_token: str | None = None
+        self._failures, self._next_attempt = 0, float("-inf")
+        self._dead: tuple[str | None, int | None] | None = None
 
     async def refresh(self, stale: StoredToken | None) -> Renewed | errors.BrexError:
         """Get another token than this one. An error is returned, as a copy without the frames that it came through."""
-        deadline = Deadline(REFRESH_DEADLINE, self.clock)
-        deadline.start()
-        locked = AsyncExitStack()
-
-        def lock() -> Awaitable[None]:
-            return locked.enter_async_context(self._store.lock(self._key))
-
         try:
-            await self._of_store(lock, deadline.remaining())
-            return await self._refresh_locked(stale, deadline)
+            return await self._refresh(stale)
+        except StoreFailure as failure:
+            return self._failure(str(failure))
+        except LineStuckError:
+            return self._failure("the refreshes before it, of other accounts, got no answer from the token endpoint")
         except errors.BrexError as error:
             return copy.copy(error)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, callers wait for an end
             return self._failure(f"the refresh broke off ({type(error).__name__})")
-        finally:
-            try:
-                with TimeLimit(SAVE_TIME):
-                    await locked.aclose()
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what was saved is saved
-                logger.warning("the lock of the token store could not be let go: %s", type(error).__name__)
 
-    async def _of_store(self, work: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """Have the store do something. It may raise anything, and its words could hold a secret."""
-        problem: errors.BrexError
-        try:
-            with TimeLimit(seconds):
-                return await work()
-        except errors.ConfigurationError as error:
-            problem = copy.copy(error)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
-            problem = self._failure(f"the token store cannot be had ({type(error).__name__})")
-        raise problem
+    async def _refresh(self, stale: StoredToken | None) -> Renewed:
+        retries, line = Retries(self.clock), Line.of_this_loop()
+        if (wait := self._next_attempt - self.clock.monotonic()) > 0:
+            await self.clock.sleep(wait)
+        while True:
+            if (found := await self._find(stale)) is not None:
+                return found
+            async with line.turn(), self.grant.locked():
+                retries.begin()
+                came = await self._refresh_locked(stale)
+            if isinstance(came, Renewed):
+                return came
+            if (wait_before_retry := retries.wait_after(came)) is None:
+                self._refuse(came)
+            await self.clock.sleep(wait_before_retry)
 
-    async def _load(self, deadline: Deadline) -> StoredToken | None:
-        return await self._of_store(lambda: self._store.load(self._key), max(deadline.remaining(), SAVE_TIME))
+    async def _find(self, stale: StoredToken | None) -> Renewed | None:
+        """Find a token that somebody else stored; that takes no lock."""
+        if self.unsaved is not None or (stored := await self.grant.look()) is None:
+            return None
+        current = self._current(stored)
+        if self._is_usable(current, stale):
+            return Renewed(current)
+        self._check_askable(current)
+        return None
 
-    async def _save(self, stored: StoredToken, expected: int | None, deadline: Deadline) -> bool:
-        return await self._of_store(
-            lambda: self._store.save(self._key, stored, expected_version=expected),
-            max(deadline.remaining(), SAVE_TIME),
-        )
-
-    async def _refresh_locked(self, stale: StoredToken | None, deadline: Deadline) -> Renewed:
-        stored = await self._save_pending(await self._load(deadline), deadline)
+    async def _refresh_locked(self, stale: StoredToken | None) -> Renewed | TokenReply:
+        """Ask once, unless somebody else did. An answer that is neither a grant nor its end is returned."""
+        stored = await self._save_pending(await self.grant.load())
         for _ in range(ROUNDS):
             current = self._current(stored)
             if self._is_usable(current, stale):
                 return Renewed(current)
-            self._check_askable(current, deadline)
-            if current.token.refresh_token != self._dead_token:
-                reply = await self._endpoint.refresh(current.token, deadline, self.clock)
-                if reply.reply is Reply.GRANTED and reply.token is not None:
+            self._check_askable(current)
+            if (current.token.refresh_token, _version(stored)) != self._dead:
+                reply = await self._endpoint.refresh(current.token, self.clock)
+                if reply.reply in _ANSWERS:
+                    Line.of_this_loop().note_answer()
+                if reply.token is not None:
                     self._seed = None  # spent, whatever becomes of the store
                     expires = self.clock.monotonic() + reply.lifetime
                     granted = msgspec.structs.replace(current, token=reply.token, dead=False)
                     self.unsaved = _Unsaved(granted, current.token.refresh_token, _version(stored))
-                    stored = await self._save_pending(stored, deadline)
-                    if stored is not None and stored.token == granted.token:
-                        return Renewed(stored, expires)
-                    continue
+                    stored = await self._save_pending(stored)
+                    if reply.reply is Reply.GRANTED:
+                        self._failures = 0
+                        if stored is not None and stored.token == granted.token:
+                            return Renewed(stored, expires)
+                        continue
                 if reply.reply is not Reply.INVALID_GRANT:
-                    self._refuse(reply)
-                self._dead_token = current.token.refresh_token
-            again = await self._load(deadline)
-            stored = await self._mark_dead(current, stored, deadline) if _version(again) == _version(stored) else again
+                    return reply
+                self._dead = (current.token.refresh_token, _version(stored))
+            stored = await self._mark_dead(current, stored)
         return self._fail("others keep changing the token store")
 
-    def _check_askable(self, current: StoredToken, deadline: Deadline) -> None:
-        """Raise where the token endpoint need not be asked, for its answer is known, or could not be waited for."""
+    def _check_askable(self, current: StoredToken) -> None:
+        """Raise if the token endpoint need not be asked, because its answer is known."""
         if current.dead:
             self._end("the grant is dead (invalid_grant)")
         if current.token.refresh_token is None:
             self._end("no refresh token is stored for this account")
         if self.clock.monotonic() < self._refused_until:
             self._fail(*self._refusal)
-        if deadline.remaining() < LEAST_TIME:
-            self._fail("the lock of the token store was not to be had in time")
 
     def _refuse(self, reply: TokenReply) -> NoReturn:
-        """Fail, and do not ask again for a while."""
-        later = reply.reply is Reply.RETRYABLE
-        pause = min(reply.retry_after or 0.0, LONGEST_COOLDOWN) if later else COOLDOWN
-        advice = _CHECK if reply.reply is Reply.REFUSED else _LATER
-        self._refused_until, self._refusal = self.clock.monotonic() + pause, (reply.text, advice)
+        """Fail. Only what was understood is believed for a while; after anything else the next call asks again."""
+        now, advice = self.clock.monotonic(), _LATER
+        if reply.reply is Reply.REFUSED:
+            self._refused_until, advice = now + COOLDOWN, _CHECK
+        elif reply.retry_after:
+            self._refused_until = now + min(reply.retry_after, LONGEST_COOLDOWN)
+        else:
+            self._next_attempt = now + RetryPolicy().backoff(self._failures, self.clock)
+            self._failures += 1
+        self._refusal = (reply.text, advice)
         self._fail(reply.text, advice)
 
     def _current(self, stored: StoredToken | None) -> StoredToken:
-        """What is stored, or the caller's seed where that is a new consent: one that was never in the store.
+        """Return what is stored, or the caller's seed if that is a new consent: one that was never in the store.
 
         An older process, still with an older seed, must not bring that back over a newer consent.
         """
-        seed = None if self._seed is None else fingerprint(self._seed)
-        before = stored or StoredToken(Token(), 0)
-        seeds = (*filter(None, [before.seed_fingerprint]), *before.former_seeds)
-        if seed is None or seed in seeds:
-            return before
-        return StoredToken(Token(refresh_token=self._seed), 0, seed_fingerprint=seed, former_seeds=seeds[:SEEDS])
+        if self._seed is None or is_known(self._seed, stored):
+            return stored or StoredToken(Token(), 0)
+        return with_new_consent(stored, Token(refresh_token=self._seed))
 
     def _is_usable(self, stored: StoredToken, stale: StoredToken | None) -> bool:
         token = stored.token
@@ -193,50 +191,45 @@ class Refresher:
             return False
         return token.expires_at is None or token.expires_at.timestamp() - self.clock.wall() > NEEDED_BEFORE
 
-    async def _save_pending(self, stored: StoredToken | None, deadline: Deadline) -> StoredToken | None:
-        """Save what was granted, if that is still to be done, and tell what is stored then.
+    async def _save_pending(self, stored: StoredToken | None) -> StoredToken | None:
+        """Save what was granted, if that is still to be done, and return what is stored then.
 
-        It is tried as long as there is time, for the lock is held: others would spend the old refresh token again.
+        The lock is held as long as that takes, or others would spend the old refresh token again.
         """
-        end = self.clock.monotonic() + max(deadline.remaining(), SAVE_TIME)
-        problem, attempt = "", 0
-        while (unsaved := self.unsaved) is not None:
-            if unsaved.is_stored(stored) or not unsaved.is_newer(stored):
-                self.unsaved = None
-                return stored
-            expected = _version(stored)
-            granted = msgspec.structs.replace(unsaved.granted, version=(expected or 0) + 1)
-            try:
-                if await self._save(granted, expected, deadline):
-                    self.unsaved = None
-                    return granted
-                stored, problem = await self._load(deadline), "others keep saving"
-            except errors.ConfigurationError as error:
-                problem = str(error).rstrip(".")
-            except errors.BrexError:
-                problem = "the token store cannot be had"
-            wait = RetryPolicy().backoff(attempt, self.clock)
-            attempt += 1
-            if self.clock.monotonic() + wait >= end:
-                self._fail(f"the new token could not be saved ({problem}), and saving is tried again")
-            await self.clock.sleep(wait)
+        if (unsaved := self.unsaved) is None:
+            return stored
+        problem = ""
+        try:
+            stored = await self.grant.swap(stored, unsaved.to_store, seconds=SAVE_TIME)
+        except StoreFailure as failure:
+            problem = str(failure)
+        if problem:
+            self._fail(f"the new token could not be saved, which is tried again later ({problem})")
+        self.unsaved = None
         return stored
 
-    async def _mark_dead(
-        self, current: StoredToken, stored: StoredToken | None, deadline: Deadline
-    ) -> StoredToken | None:
-        """Mark a refresh token as dead, for all, and tell what is stored then: a dead seed leaves an older grant be."""
+    async def _mark_dead(self, current: StoredToken, stored: StoredToken | None) -> StoredToken | None:
+        """Mark a refused refresh token as dead, for all, and return what is stored then.
+
+        It is kept: a refusal can be a mistake, which a person can undo. A refused seed leaves an older grant alone.
+        """
+        refused, base = current.token.refresh_token, _version(stored)
         left = None if stored is None or current is stored or stored.dead else stored.token
-        spared = left is not None and left.refresh_token is not None and left.refresh_token != self._dead_token
-        token = left if left is not None and spared else Token()
-        mark = msgspec.structs.replace(current, token=token, version=(_version(stored) or 0) + 1, dead=not spared)
+        spared = left is not None and left.refresh_token not in {None, refused}
+        token = left if left is not None and spared else Token(refresh_token=refused, scope=current.token.scope)
+        mark = msgspec.structs.replace(current, token=token, dead=not spared)
+
+        def change(now: StoredToken | None) -> StoredToken | None:
+            return mark if _version(now) == base else None
+
         try:
-            saved = await self._save(mark, _version(stored), deadline)
-            return mark if saved else await self._load(deadline)
-        except errors.BrexError as error:
-            problem = str(error)
-        logger.warning("a dead grant could not be marked: %s", problem)
-        return self._end("the grant is dead (invalid_grant)")
+            marked = await self.grant.update(change, seconds=SAVE_TIME)
+        except StoreFailure as failure:
+            problem = str(failure)
+        else:
+            self._dead = None
+            return marked
+        return self._end(f"the grant is dead (invalid_grant), which could not be stored ({problem})")
 
     def _failure(self, reason: str, advice: str = _LATER) -> errors.TokenRefreshError:
         return errors.TokenRefreshError(f"No access token for {self._account!r}: {reason}. {advice}")

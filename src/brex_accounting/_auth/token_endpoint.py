@@ -1,234 +1,173 @@
-"""What to ask of the token endpoint, and how to read what it answers (RFC 6749 5 and 6). No I/O."""
+"""Requests to an authorization server, sent so that nothing that works only once is spent twice."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import logging
-import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
-from http import HTTPStatus
-from typing import Any, Literal, TypeGuard
-from urllib.parse import quote_plus, urlencode
+from typing import Any, TypeVar
+from urllib.parse import quote_plus
 
 import msgspec
 
-from brex_accounting._arguments import SURROGATE
 from brex_accounting._clock import Clock, Deadline
-from brex_accounting._http.addresses import Address, check_base_url
+from brex_accounting._http.addresses import Address
 from brex_accounting._http.exchange import Timeout
 from brex_accounting._http.network import Network, Transport
-from brex_accounting._http.response import Response, TransportFailure, retry_after
+from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._retry import RetryPolicy
-from brex_accounting._text import printable
-from brex_accounting_api.codec import decode
 
+from .token_messages import ClientAuth, Reply, TokenReply, read_token_reply, token_request
 from .tokens import Token
 
-LONGEST_LIFE = 10 * 365 * 86400.0
-"""Seconds; what is said to live longer is believed so much, which a datetime can hold."""
+RETRY_WINDOW = 30.0
+"""Seconds from the first attempt within which another one may begin."""
+ANSWER_TIMEOUT = 30.0
+"""Seconds to wait for the answer to a request that spends something, however late in the window it was sent."""
+CONNECT_TIMEOUT = 10.0
 
-SHORTEST_LIFE = 1.0
-"""Seconds; less is not believed, as each call would need a token of its own."""
-
-_clock = Clock()
-
-ClientAuth = Literal["basic", "body"]
-
-
-class Reply(Enum):
-    """What an answer of the token endpoint means."""
-
-    GRANTED = auto()
-    INVALID_GRANT = auto()
-    """invalid_grant: this refresh token will never give a token again."""
-    REFUSED = auto()
-    """It was understood and refused, or makes no sense: asking again changes nothing."""
-    RETRYABLE = auto()
-    """429 or 5xx, or nothing was sent: asking again may help."""
-    UNKNOWN = auto()
-    """It was sent, and what came of it is not known: the refresh token may be used up."""
-
-
-class TokenReply(msgspec.Struct, frozen=True):
-    """An answer of the token endpoint, read. Its text holds no secret."""
-
-    reply: Reply
-    text: str = ""
-    token: Token | None = None
-    lifetime: float = math.inf
-    """Seconds, by what the endpoint said; infinite where it said nothing that makes sense."""
-    retry_after: float | None = None
-
-
-def token_request(client_id: str, client_secret: str, client_auth: ClientAuth, form: dict[str, str]) -> dict[str, Any]:
-    """Make a token request, with the client's credentials in a header (RFC 6749 2.3.1) or in the body."""
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    if client_auth == "basic":
-        pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    else:
-        form = {**form, "client_id": client_id, "client_secret": client_secret}
-    return {"method": "POST", "url": "", "headers": headers, "content": urlencode(form).encode()}
-
-
-def read_token_reply(came: Response | TransportFailure, before: Token, *, now: float) -> TokenReply:
-    """Read an answer; `before` is the token that the request used, `now` the wall clock."""
-    if isinstance(came, TransportFailure):
-        return TokenReply(Reply.UNKNOWN if came.sent else Reply.RETRYABLE, printable(came.reason))
-    what = f"the token endpoint answered {came.status}"
-    if came.status == HTTPStatus.TOO_MANY_REQUESTS or came.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TokenReply(Reply.RETRYABLE, what, retry_after=retry_after(came.headers, now))
-    if came.status == HTTPStatus.REQUEST_TIMEOUT or (came.status == HTTPStatus.OK and came.defect):
-        return TokenReply(Reply.UNKNOWN, f"{what}, {came.defect or 'too late'}")
-    document = _read(came.body)
-    error = document.get("error")
-    if error is not None:
-        dead = error == "invalid_grant" and came.status >= HTTPStatus.BAD_REQUEST
-        return TokenReply(
-            Reply.INVALID_GRANT if dead else Reply.REFUSED,
-            f"{what} {printable(error) if isinstance(error, str) else 'with an error'}",
-        )
-    if came.status != HTTPStatus.OK:
-        return TokenReply(Reply.REFUSED, what)
-    return _granted(document, before, what, now)
-
-
-def _read(body: bytes) -> dict[str, Any]:
-    try:
-        document = decode(Any, body)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _granted(document: dict[str, Any], before: Token, what: str, now: float) -> TokenReply:
-    access_token, refresh_token, scope = (document.get(name) for name in ("access_token", "refresh_token", "scope"))
-    kind = document.get("token_type")
-    bearer = kind is None or (isinstance(kind, str) and kind.lower() == "bearer")
-    if not _is_token(access_token) or " " in access_token or not bearer:
-        return TokenReply(Reply.REFUSED, f"{what} without a bearer token")
-    lifetime = _lifetime(document.get("expires_in"))
-    token = Token(
-        access_token=access_token,
-        refresh_token=refresh_token if _is_token(refresh_token) else before.refresh_token,
-        expires_at=None if math.isinf(lifetime) else datetime.fromtimestamp(now, UTC) + timedelta(seconds=lifetime),
-        scope=scope if isinstance(scope, str) and not SURROGATE.search(scope) else before.scope,
-    )
-    return TokenReply(Reply.GRANTED, token=token, lifetime=lifetime)
-
-
-def _is_token(value: object) -> TypeGuard[str]:
-    """By RFC 6749 (A.12, A.17) a token may hold spaces; in a header it cannot."""
-    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable()
-
-
-def _lifetime(value: object) -> float:
-    try:
-        seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # anything may come
-    except (TypeError, ValueError, OverflowError):
-        return math.inf
-    return min(seconds, LONGEST_LIFE) if seconds >= SHORTEST_LIFE else math.inf
-
-
-DEADLINE = 30.0
-"""Seconds for all attempts of one request."""
-
-
-async def ask(
-    address: str,
-    transport: Transport,
-    request: Callable[[], dict[str, Any]],
-    read: Callable[[Response | TransportFailure], TokenReply],
-) -> tuple[Response | TransportFailure, TokenReply]:
-    """Ask until there is an answer.
-
-    What was sent and not answered is sent once more: what the first one may have brought is lost in any case.
-    """
-    policy, deadline, resent = RetryPolicy(), Deadline(DEADLINE, _clock), False
-    deadline.start()
-    network = Network(check_base_url(address), transport, 1)
-    try:
-        for attempt in range(policy.max_attempts):
-            limit = Timeout.of(min(ATTEMPT_TIMEOUT, max(deadline.remaining(), 0.001)))
-            slot = await network.acquire(again=attempt > 0)
-            try:
-                came = await network.exchange(slot, request(), _HEADERS, limit)
-            finally:
-                slot.pool.release(slot)
-            reply = read(came)
-            wait = max(policy.backoff(attempt, _clock), reply.retry_after or 0.0)
-            again = reply.reply is Reply.RETRYABLE or (reply.reply is Reply.UNKNOWN and not resent)
-            if not again or wait >= deadline.remaining() or attempt + 1 == policy.max_attempts:
-                break
-            resent = resent or reply.reply is Reply.UNKNOWN
-            await _clock.sleep(wait)
-        return came, reply
-    finally:
-        await network.aclose()
-
-
-ATTEMPT_TIMEOUT = 10.0
-_HEADERS = {"Accept-Encoding": "identity"}
-"""A grant is short, and the fewer ways there are to misread it, the better."""
-
-
-LEAST_TIME = 1.0
-"""Seconds without which nothing is sent: an answer that comes too late is a token that is lost."""
-
+R = TypeVar("R", bound=TokenReply)
 
 logger = logging.getLogger("brex_accounting")
 
 
+class Retries:
+    """When to send a request again, and when to give up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._window = Deadline(RETRY_WINDOW, clock)
+        self._attempts = 0
+        self._resent = False
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self._window.start()
+
+    def wait_after(self, reply: TokenReply) -> float | None:
+        """Return the seconds to wait before the next attempt; None: there is none.
+
+        What may have been processed is sent once more if the connection broke, since that is soon and a server may have
+        a grace; never after a timeout.
+        """
+        again = reply.reply is Reply.RETRYABLE or (reply.reply is Reply.BROKEN_OFF and not self._resent)
+        wait = max(RetryPolicy().backoff(self._attempts, self._clock), reply.retry_after or 0.0)
+        if not again or wait >= self._window.remaining():
+            return None
+        self._resent = self._resent or reply.reply is Reply.BROKEN_OFF
+        self._attempts += 1
+        logger.info("authorization server: %s, the next attempt is in %.3f s", reply.text, wait)
+        return wait
+
+
+async def persist(attempt: Callable[[], Awaitable[R]], clock: Clock) -> R:
+    """Make attempts until one comes to something definite, or the time is over."""
+    retries = Retries(clock)
+    while True:
+        retries.begin()
+        reply = await attempt()
+        wait = None if reply.token is not None else retries.wait_after(reply)
+        if wait is None:
+            return reply
+        await clock.sleep(wait)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How requests reach an authorization server."""
+
+    transport: Transport = None
+
+    async def send(
+        self,
+        url: Address,
+        request: Callable[[], dict[str, Any]],
+        read: Callable[[Response | TransportFailure, float], R],
+        *,
+        seconds: float,
+        clock: Clock,
+    ) -> R:
+        """Send a request on a connection of its own.
+
+        Args:
+            url: Where to.
+            request: Makes the request.
+            read: Reads what comes, given the seconds that it took.
+            seconds: How long to wait for the answer.
+            clock: Measures the time that it took.
+        """
+        phases = {"connect": min(seconds, CONNECT_TIMEOUT), "read": None, "write": None, "pool": None}
+        network = Network(url, self.transport, 1)
+        try:
+            slot = await network.acquire()
+            began = clock.monotonic()
+            try:
+                response = await network.exchange(slot, request(), {}, Timeout(seconds, phases))
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                response = TransportFailure("the request was cancelled", sent=True, timed_out=False)
+            finally:
+                slot.pool.release(slot)
+            return read(response, clock.monotonic() - began)
+        finally:
+            await network.aclose()
+
+
+def _is_cancelled() -> bool:
+    """Return whether this task was cancelled, and not something inside: a transport's task, when asyncio.run ends."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 @dataclass(frozen=True, slots=True)
 class TokenEndpoint:
-    """Where tokens are refreshed, and as whom."""
+    """Where tokens come from, and who asks for them."""
 
     url: Address
     client_id: str
     client_secret: str = field(repr=False)
     client_auth: ClientAuth
-    transport: Transport
+    route: Route
 
-    async def refresh(self, token: Token, deadline: Deadline, clock: Clock) -> TokenReply:
-        """Ask until there is an answer. What was sent and not answered is sent once more: a server may have a grace."""
+    async def refresh(self, token: Token, clock: Clock) -> TokenReply:
+        """Ask once for an access token (RFC 6749 6)."""
         form = {"grant_type": "refresh_token", "refresh_token": token.refresh_token or ""}
-        request = token_request(self.client_id, self.client_secret, self.client_auth, form)
-        policy, retries, resent = RetryPolicy(), 0, False
-        network = Network(self.url, self.transport, 1)
-        try:
-            while True:
-                limit = Timeout.of(min(ATTEMPT_TIMEOUT, max(deadline.remaining(), LEAST_TIME)))
-                slot = await network.acquire()
-                try:
-                    came = await network.exchange(slot, request, _HEADERS, limit)
-                except asyncio.CancelledError:  # of something inside: a transport's task, when asyncio.run ends
-                    came = TransportFailure("the request was cancelled", sent=True, timed_out=False)
-                finally:
-                    slot.pool.release(slot)
-                reply = read_token_reply(came, token, now=clock.wall())
-                if reply.reply is Reply.GRANTED:
-                    return reply
-                for secret in self._secrets(token):
-                    came = came.without(secret)
-                text = read_token_reply(came, token, now=clock.wall()).text
-                reply = TokenReply(reply.reply, text, retry_after=reply.retry_after)
-                wait = max(policy.backoff(retries, clock), reply.retry_after or 0.0)
-                again = reply.reply is Reply.RETRYABLE or (reply.reply is Reply.UNKNOWN and not resent)
-                if not again or wait + LEAST_TIME > deadline.remaining():
-                    return reply
-                resent = resent or reply.reply is Reply.UNKNOWN
-                retries += 1
-                logger.info("token refresh: %s, the next attempt is in %.3f s", reply.reply.name.lower(), wait)
-                await clock.sleep(wait)
-        finally:
-            await network.aclose()
+        return await self._send(form, ("refresh_token",), token, clock)
 
-    def _secrets(self, token: Token) -> set[str]:
-        """What no text may show, as it is and as it goes over the wire."""
-        plain = {self.client_secret, token.refresh_token or self.client_secret}
+    async def redeem(self, code: str, code_verifier: str, redirect_uri: str, scope: str, clock: Clock) -> TokenReply:
+        """Ask once for what a code gives (RFC 6749 4.1.3). An answer that names no scope grants all that was asked."""
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": code_verifier,
+        }
+        return await self._send(form, ("code", "code_verifier"), Token(scope=scope), clock)
+
+    async def _send(self, form: dict[str, str], secrets: tuple[str, ...], before: Token, clock: Clock) -> TokenReply:
+        hidden = self._as_sent(self.client_secret, *(form[name] for name in secrets))
+
+        def request() -> dict[str, Any]:
+            return token_request(self.client_id, self.client_secret, self.client_auth, form)
+
+        def read(response: Response | TransportFailure, seconds: float) -> TokenReply:
+            sent_at = clock.wall() - seconds
+            reply = read_token_reply(response, before, now=sent_at)
+            if reply.reply is Reply.GRANTED:
+                return msgspec.structs.replace(reply, lifetime=reply.lifetime - seconds)
+            if reply.reply is Reply.UNKNOWN:
+                text = f"the token endpoint gave no answer in {seconds:.0f} s"
+                return msgspec.structs.replace(reply, text=text)
+            for secret in hidden:
+                response = response.without(secret)
+            return msgspec.structs.replace(reply, text=read_token_reply(response, before, now=sent_at).text)
+
+        return await self.route.send(self.url, request, read, seconds=ANSWER_TIMEOUT, clock=clock)
+
+    def _as_sent(self, *secrets: str) -> set[str]:
+        """Return secrets as they are and as they go over the wire."""
         pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
-        return plain | {quote_plus(secret) for secret in plain} | {base64.b64encode(pair.encode()).decode()}
+        return {*secrets, *map(quote_plus, secrets), base64.b64encode(pair.encode()).decode()}

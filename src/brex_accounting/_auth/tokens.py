@@ -131,6 +131,14 @@ def fingerprint(refresh_token: str) -> str:
     return hashlib.sha256(refresh_token.encode(errors="surrogatepass")).hexdigest()
 
 
+class StoreError(OSError):
+    """What our own stores raise. The text holds no secret, so it can be shown."""
+
+
+class StoreBusyError(StoreError, TimeoutError):
+    """Others kept the store, or a lock, busy for too long."""
+
+
 class TokenStore(Protocol):
     """Where tokens are kept: three methods, so that any database can be one.
 
@@ -160,7 +168,12 @@ class TokenStore(Protocol):
         """Wait until nobody else holds the lock of this key, then hold it to the end of the block.
 
         There is one holder over all tasks, threads and processes that share the store, and not even the same task gets
-        it twice. It is free again when its holder dies. It is held while a request is on its way, so it must be no
-        database transaction. Raises TimeoutError when it was not to be had within a bound.
+        it twice. It is free again when its holder dies. It is held while a request is on its way, so it must not be a
+        database transaction. Raises TimeoutError when it cannot be acquired within a bound.
         """
         ...
+
+
+def check_store(store: object) -> None:
+    if not all(callable(getattr(store, name, None)) for name in ("load", "save", "lock")):
+        raise ConfigurationError("store must be a TokenStore, such as SQLiteTokenStore(path).")
