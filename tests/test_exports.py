@@ -81,6 +81,7 @@ NAMES = [
     "aiohttp_transport",
     "begin_consent",
     "finish_consent",
+    "save_grant",
     "verify_webhook",
 ]
 
@@ -149,7 +150,8 @@ class UserToken:
 class OAuth2:
     def __init__(
         self, client_id, client_secret, *, account, store, refresh_token=None,
-        token_url="https://accounts-api.brex.com/oauth2/default/v1/token", client_auth="basic", transport=None,
+        token_url="https://accounts-api.brex.com/oauth2/default/v1/token", client_auth="basic",
+        ssl_context=None, proxy=None, transport=None,
     ): ...
 
 class MemoryTokenStore:
@@ -172,11 +174,17 @@ class TokenStore:
 def aiohttp_transport(*, max_connections=20): ...
 
 async def begin_consent(
-    client_id, redirect_uri, *, scopes=..., issuer="https://accounts-api.brex.com/oauth2/default", transport=None
+    client_id, redirect_uri, *, scopes=..., issuer="https://accounts-api.brex.com/oauth2/default", extra=...,
+    ssl_context=None, proxy=None, transport=None
 ): ...
 
 async def finish_consent(
-    consent, callback_url, *, client_id, client_secret, account, store, transport=None
+    consent, callback_url, *, client_id, client_secret, account, store, client_auth=None,
+    ssl_context=None, proxy=None, transport=None
+): ...
+
+async def save_grant(
+    store, *, client_id, account, refresh_token, token_url="https://accounts-api.brex.com/oauth2/default/v1/token"
 ): ...
 
 def verify_webhook(body, headers, secrets, *, tolerance=300.0): ...

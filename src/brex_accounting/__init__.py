@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._auth.oauth2 import (
         OAuth2 as OAuth2,
     )
+    from ._auth.onboarding import save_grant as save_grant
     from ._auth.sqlite_store import SQLiteTokenStore as SQLiteTokenStore
     from ._auth.tokens import StoredToken as StoredToken
     from ._auth.tokens import Token as Token
@@ -177,6 +178,7 @@ else:
     # they would believe any name.
     _HOMES = {
         "_auth.consent": "Consent begin_consent finish_consent",
+        "_auth.onboarding": "save_grant",
         "_auth.memory_store": "MemoryTokenStore",
         "_auth.oauth2": "PRODUCTION_TOKEN_URL STAGING_TOKEN_URL OAuth2",
         "_auth.sqlite_store": "SQLiteTokenStore",

@@ -8,6 +8,7 @@ import hmac
 import logging
 import re
 import secrets
+import ssl
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from brex_accounting._arguments import SURROGATE, check_text
 from brex_accounting._clock import Clock
 from brex_accounting._http.addresses import check_base_url
-from brex_accounting._http.network import Transport
+from brex_accounting._http.connector import Transport
 from brex_accounting._text import printable
 from brex_accounting.errors import BrexError, ConfigurationError, ReauthorizationRequiredError, TokenRefreshError
 
@@ -84,6 +85,8 @@ async def begin_consent(
     scopes: Sequence[str] = SCOPES,
     issuer: str = PRODUCTION_ISSUER,
     extra: Mapping[str, str] = MappingProxyType({}),
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: str | None = None,
     transport: Transport = None,
 ) -> Consent:
     """Begin to ask a customer for consent: send the customer's browser to the `url` of what this returns.
@@ -95,6 +98,8 @@ async def begin_consent(
         issuer: The authorization server. Its discovery document names the endpoints, which must be on its host.
         extra: Further parameters of the authorization URL, such as ``{"prompt": "consent"}``, without which some
             servers give no refresh token to a customer who consented before.
+        ssl_context: As for `OAuth2`.
+        proxy: As for `OAuth2`.
         transport: As for `OAuth2`.
 
     Raises:
@@ -102,11 +107,14 @@ async def begin_consent(
         TokenRefreshError: The authorization server gives no answer now.
         InvalidResponseError: Its discovery document cannot be read, or is not to be trusted.
     """
+    route = Route(transport, ssl_context, proxy)
+    del proxy  # or it would stand in tracebacks that show locals, with its password
     check_text(client_id, "client_id")
     _check_redirect_uri(redirect_uri)
     if isinstance(scopes, str) or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in scopes):
         raise ConfigurationError("scopes must be a list of strings, each one scope: no spaces in them, none empty.")
     _check_extra(extra)
+    server = await discover(issuer, route, _clock)
     state, code_verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
     query = {
         "response_type": "code",
@@ -117,7 +125,6 @@ async def begin_consent(
         "code_challenge": urlsafe_b64encode(sha256(code_verifier.encode()).digest()).decode().rstrip("="),
         "code_challenge_method": "S256",
     }
-    server = await discover(issuer, Route(transport), _clock)
     endpoint = server.authorization_endpoint
     return Consent(
         f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode({**query, **extra})}",
@@ -140,6 +147,8 @@ async def finish_consent(
     account: str,
     store: TokenStore,
     client_auth: ClientAuth | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: str | None = None,
     transport: Transport = None,
 ) -> None:
     """Finish a consent: redeem what the browser came back with, and put the tokens into the store.
@@ -158,6 +167,8 @@ async def finish_consent(
         store: Where the tokens are kept.
         client_auth: Whether the client's credentials go as HTTP Basic or in the body (RFC 6749 2.3.1). Without it, the
             way that the discovery document names, Basic if it names both or none.
+        ssl_context: As for `OAuth2`.
+        proxy: As for `OAuth2`.
         transport: As for `OAuth2`.
 
     Raises:
@@ -168,6 +179,8 @@ async def finish_consent(
     """
     callback, secret = read_callback(callback_url), Secret(client_secret)
     del callback_url, client_secret  # or they would stand in tracebacks that show locals
+    route = Route(transport, ssl_context, proxy)
+    del proxy
     if not isinstance(consent, Consent):
         raise ConfigurationError("consent must be what begin_consent returned.")
     check_text(client_id, "client_id")
@@ -181,7 +194,7 @@ async def finish_consent(
         client_id,
         check_client_secret(secret),
         client_auth or consent._client_auth,  # noqa: SLF001
-        Route(transport),
+        route,
     )
     grant = GrantStore(store, store_key(token_url, client_id, account), _clock)
     redemption = _Redemption(consent, _checked(consent, callback, account), account, endpoint, grant)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import ssl
 from functools import partial
 from math import inf
 from typing import Literal, NoReturn
@@ -17,7 +18,7 @@ from brex_accounting import errors
 from brex_accounting._arguments import check_text
 from brex_accounting._clock import Clock
 from brex_accounting._http.addresses import check_base_url
-from brex_accounting._http.network import Transport
+from brex_accounting._http.connector import Transport
 from brex_accounting.errors import ConfigurationError, TokenRefreshError
 
 from .refresh import LONGEST_REFRESH, NEEDED_BEFORE, Refresher, Renewed
@@ -55,6 +56,8 @@ class OAuth2:
             consent, and replaces what is stored; those before it are never used again.
         token_url: The token endpoint; https, or http on loopback.
         client_auth: Whether the client's credentials go as HTTP Basic or in the body (RFC 6749 2.3.1).
+        ssl_context: As for the client, for the token endpoint.
+        proxy: As for the client, for the token endpoint.
         transport: As for the client, for the token endpoint; a callable is called for each request.
 
     Raises:
@@ -71,11 +74,15 @@ class OAuth2:
         refresh_token: str | None = None,
         token_url: str = PRODUCTION_TOKEN_URL,
         client_auth: Literal["basic", "body"] = "basic",
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
         transport: Transport = None,
     ) -> None:
         secret = Secret(client_secret)
         seed = None if refresh_token is None else Secret(refresh_token)
         del client_secret, refresh_token  # or they would stand in tracebacks that show locals
+        route = Route(transport, ssl_context, proxy)
+        del proxy
         self._client_id = check_text(client_id, "client_id")
         self._account = check_text(account, "account")
         check_store(store)
@@ -83,7 +90,7 @@ class OAuth2:
         self._store = store
         self._clock = Clock()
         url = check_base_url(token_url, "token_url")
-        endpoint = TokenEndpoint(url, self._client_id, check_client_secret(secret), client_auth, Route(transport))
+        endpoint = TokenEndpoint(url, self._client_id, check_client_secret(secret), client_auth, route)
         key = store_key(token_url, self._client_id, self._account)
         valid_seed = None if seed is None else check_token(seed, "refresh_token")
         self._refresher = Refresher(self._account, key, store, endpoint, seed=valid_seed, clock=self._clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,8 +15,9 @@ import msgspec
 
 from brex_accounting._clock import Clock, Deadline
 from brex_accounting._http.addresses import Address
+from brex_accounting._http.connector import Transport, check_connecting
 from brex_accounting._http.exchange import Timeout
-from brex_accounting._http.network import Network, Transport
+from brex_accounting._http.network import Network
 from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._retry import RetryPolicy
 
@@ -78,7 +80,12 @@ async def persist(attempt: Callable[[], Awaitable[R]], clock: Clock) -> R:
 class Route:
     """How requests reach an authorization server."""
 
-    transport: Transport = None
+    transport: Transport
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None = field(repr=False)
+
+    def __post_init__(self) -> None:
+        check_connecting(self.transport, self.ssl_context, self.proxy)
 
     async def send(
         self,
@@ -99,7 +106,7 @@ class Route:
             clock: Measures the time that it took.
         """
         phases = {"connect": min(seconds, CONNECT_TIMEOUT), "read": None, "write": None, "pool": None}
-        network = Network(url, self.transport, 1)
+        network = Network(url, self.transport, 1, ssl_context=self.ssl_context, proxy=self.proxy)
         try:
             slot = await network.acquire()
             began = clock.monotonic()

@@ -1,0 +1,67 @@
+"""Consents that were given elsewhere."""
+
+from __future__ import annotations
+
+import msgspec
+
+from brex_accounting._arguments import check_text
+from brex_accounting._clock import Clock
+from brex_accounting._http.addresses import check_base_url
+from brex_accounting.errors import TokenRefreshError
+
+from .grant_store import GrantStore, StoreFailure
+from .oauth2 import PRODUCTION_TOKEN_URL
+from .secret import Secret, check_token
+from .seeds import is_known, with_new_consent
+from .tokens import StoredToken, Token, TokenStore, check_store, store_key
+
+
+async def save_grant(
+    store: TokenStore, *, client_id: str, account: str, refresh_token: str, token_url: str = PRODUCTION_TOKEN_URL
+) -> None:
+    """Put a consent's refresh token into a store, as a new consent: onboarding in bulk. Nothing is sent.
+
+    It replaces what the store holds for the account, and an `OAuth2` with the same client id, account, token URL and
+    store uses it. A refresh token that the store has had before changes nothing, since it may have been used up since:
+    saving it again is safe. If it is the stored one, and marked dead, it will be tried once more.
+
+    Args:
+        store: Where the tokens are kept.
+        client_id: The partner's client id.
+        account: Your name for the customer.
+        refresh_token: What the consent gave.
+        token_url: The token endpoint; https, or http on loopback.
+
+    Raises:
+        ConfigurationError: An argument cannot be right, or the store must be repaired.
+        TokenRefreshError: The store cannot save it now.
+    """
+    secret = Secret(refresh_token)
+    del refresh_token  # or it would stand in tracebacks that show locals
+    check_store(store)
+    check_text(client_id, "client_id")
+    check_text(account, "account")
+    check_base_url(token_url, "token_url")
+    check_token(secret, "refresh_token")
+    grant = GrantStore(store, store_key(token_url, client_id, account), Clock())
+
+    def change(now: StoredToken | None) -> StoredToken | None:
+        if not is_known(secret.value, now):
+            return with_new_consent(now, Token(refresh_token=secret.value))
+        return revived(now) if now is not None and now.token.refresh_token == secret.value else None
+
+    try:
+        async with grant.locked():
+            await grant.update(change)
+    except StoreFailure as failure:
+        problem = str(failure)
+    else:
+        return
+    raise TokenRefreshError(f"The grant of {account!r} was not saved: {problem}. Save it again.")
+
+
+def revived(stored: StoredToken | None) -> StoredToken | None:
+    """Return what to store so that a refresh token that was refused is tried once more; None: there is no such."""
+    if stored is None or not stored.dead or stored.token.refresh_token is None:
+        return None
+    return msgspec.structs.replace(stored, dead=False)
