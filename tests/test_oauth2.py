@@ -207,6 +207,41 @@ async def test_a_short_life_makes_no_loop() -> None:
         assert world.posts <= 2
 
 
+@pytest.mark.parametrize(
+    ("fault", "usable"),
+    [
+        (Fault("replace_status", status=201), True),
+        (Fault("merge_json", json={"error": ""}), True),
+        (Fault("merge_json", json={"token_type": ""}), True),
+        (Fault("bom"), True),
+        *((Fault("encode", encoding=name, members=2), True) for name in ("gzip", "x-gzip")),
+        *((Fault("encode", encoding=name), True) for name in ("utf-8", "none", "identity")),
+        (Fault("merge_json", json={"token_type": "BearerToken"}), False),
+        (Fault("merge_json", json={"token_type": "mac"}), False),
+        (Fault("merge_json", json={"access_token": None}), False),
+        (Fault("merge_json", json={"access_token": "two words"}), False),
+        (Fault("merge_json", json={"error": "server_error"}), True),
+        (Fault("merge_json", json={"error": {"code": 1}}), False),
+    ],
+)
+async def test_a_refresh_token_is_saved_whatever_else_comes(world: World, fault: Fault, *, usable: bool) -> None:
+    async with world.sandbox.serve() as url:
+        auth = world.oauth2(token_url=f"{url}/oauth2/default/v1/token", transport=None)
+        world.sandbox.fault(replace(fault, operation="token"))
+        if usable:
+            await auth.token()
+        else:
+            with pytest.raises(TokenRefreshError, match="the token endpoint answered 200 with"):
+                await auth.token()
+        key = store_key(f"{url}/oauth2/default/v1/token", world.server.client_id, "acme")
+        stored = await world.store.load(key)
+        assert stored is not None
+        assert stored.token.refresh_token != world.seed
+        assert world.server.is_live(stored.token.refresh_token or "")
+        assert world.server.is_live(await auth.token())
+        assert world.server.reuse_events == 0
+
+
 async def test_no_refresh_token_keeps_the_old_one() -> None:
     async with new_world(rotation="omit") as world:
         await create(world.client())

@@ -28,7 +28,7 @@ from brex_accounting._auth import token_endpoint
 from brex_accounting._auth.tokens import store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
 from tests.support.certificate import make_certificate
-from tests.support.fault_server import FaultServer, Request, head, reply, reset
+from tests.support.fault_server import FaultServer, Request, head, raw, reply, reset
 from tests.support.virtual_time import now, virtual_clock
 
 REDIRECT = "https://partner.example/brex"
@@ -199,6 +199,13 @@ async def test_an_answer_that_is_cut_behind_the_refresh_token_costs_nothing() ->
     async with FaultServer(cut_short, reply(200, GRANT.replace(b"second", b"third"))) as server:
         assert await (await fault_oauth2(server)).token() == "access"
         assert [request.body.partition(b"refresh_token=")[2] for request in server.requests] == [b"first", b"second"]
+
+
+async def test_an_answer_whose_end_never_comes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_endpoint, "ANSWER_TIMEOUT", 0.3)
+    async with FaultServer(raw(head(200, 1000) + GRANT, then="stall")) as server:
+        assert await (await fault_oauth2(server)).token() == "access"
+        assert len(server.requests) == 1
 
 
 async def test_the_endpoint_is_not_asked_for_gzip() -> None:

@@ -59,7 +59,7 @@ async def discover(issuer: str, route: Route, clock: Clock) -> Server:
 
 
 def _request() -> dict[str, Any]:
-    return {"method": "GET", "url": _PATH, "headers": {"Accept": "application/json", "Accept-Encoding": "identity"}}
+    return {"method": "GET", "url": _PATH, "headers": {"Accept-Encoding": "identity"}}
 
 
 def _read(response: Response | TransportFailure, issuer: str, now: float) -> _DiscoveryReply:

@@ -14,7 +14,7 @@ from urllib.parse import quote_plus, urlencode
 import msgspec
 
 from brex_accounting._arguments import SURROGATE, VISIBLE_ASCII
-from brex_accounting._http.response import Response, TransportFailure, retry_after
+from brex_accounting._http.response import Cause, Response, TransportFailure, retry_after
 from brex_accounting._text import printable
 from brex_accounting.errors import ConfigurationError
 from brex_accounting_api.codec import decode
@@ -32,7 +32,6 @@ ClientAuth = Literal["basic", "body"]
 _NOT_NOW = {"temporarily_unavailable", "server_error"}
 """Error codes that stand for 503 and 500 (RFC 6749 4.1.2.1)."""
 _CUT_REFRESH_TOKEN = re.compile(rb'"refresh_token"\s*:\s*("(?:[^"\\]|\\.)*")')
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ABSENT = (None, "")
 """Some serializers write an empty string for what is absent."""
 
@@ -75,7 +74,6 @@ class TokenReply(msgspec.Struct, frozen=True):
 def token_request(client_id: str, client_secret: str, client_auth: ClientAuth, form: dict[str, str]) -> dict[str, Any]:
     """Make a token request, with the client's credentials in a header (RFC 6749 2.3.1) or in the body."""
     headers = {
-        "Accept": "application/json",
         "Accept-Encoding": "identity",  # one thing less that can go wrong with an answer that comes once
         "Content-Type": "application/x-www-form-urlencoded",
     }
@@ -90,7 +88,11 @@ def token_request(client_id: str, client_secret: str, client_auth: ClientAuth, f
 def read_token_reply(response: Response | TransportFailure, before: Token, *, now: float) -> TokenReply:
     """Read an answer; `before` is the token that the request used, `now` the wall clock when it was sent."""
     if isinstance(response, TransportFailure):
-        return _read_failure(response)
+        reply = _read_failure(response)
+        if response.unfinished is None:
+            return reply
+        received = read_token_reply(response.unfinished, before, now=now)
+        return reply if received.token is None else received
     status = response.status
     what = f"the token endpoint answered {status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -107,6 +109,8 @@ def read_token_reply(response: Response | TransportFailure, before: Token, *, no
 
 def _read_failure(failure: TransportFailure) -> TokenReply:
     reason = printable(failure.reason)
+    if failure.cause in {Cause.PROXY_CREDENTIALS, Cause.PROXY_REFUSAL}:
+        return TokenReply(Reply.UNUSABLE, f"{reason}: check the proxy, its user name and its password")
     if not failure.sent:
         return TokenReply(Reply.RETRYABLE, f"the token endpoint could not be reached ({reason})")
     if failure.timed_out:
@@ -117,7 +121,7 @@ def _read_failure(failure: TransportFailure) -> TokenReply:
 def read_object(body: bytes) -> dict[str, Any] | None:
     """Read a JSON object; None if it is not one."""
     try:
-        document = decode(Any, body.removeprefix(_BYTE_ORDER_MARK))
+        document = decode(Any, body)
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
@@ -171,7 +175,7 @@ def _find_problem(document: dict[str, Any], what: str) -> TokenReply | None:
 
 def _find_refresh_token(body: bytes) -> str | None:
     """Find the refresh token in a JSON object that was cut short behind it, or is damaged elsewhere."""
-    body = body.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    body = body.lstrip()
     found = _CUT_REFRESH_TOKEN.findall(body) if body.startswith(b"{") else []
     try:
         value = decode(Any, found[0]) if len(found) == 1 else None

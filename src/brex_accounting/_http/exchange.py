@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from math import inf
 from typing import Any
@@ -108,7 +108,11 @@ class Exchange:
             broken = isinstance(error, zlib.error)
             return self._receive(response, f"its body {'cannot be decompressed' if broken else 'was cut short'}")
         sent = self._sent if self._traced else self._handed_over and not isinstance(error, NEVER_SENT)
-        return read_failure(error, sent=sent or response is not None)
+        if response is None:
+            return read_failure(error, sent=sent)
+        return replace(
+            read_failure(error, sent=True), unfinished=self._receive(response, "its body did not end in time")
+        )
 
     def _receive(self, response: httpx.Response, defect: str | None, *, surplus: bool = False) -> Response:
         return Response(

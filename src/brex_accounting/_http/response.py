@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
@@ -19,9 +19,9 @@ class Response:
     """An HTTP response, its body as far as it was received."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """With names in any case."""
-    body: bytes
+    body: bytes = field(repr=False)
     defect: str | None = None
     """Why the body is not what was sent: cut short, or a broken encoding."""
     too_large: bool = False
@@ -71,6 +71,8 @@ class TransportFailure:
     """Whether anything of the request may have reached the server."""
     timed_out: bool
     cause: Cause = Cause.OTHER
+    unfinished: Response | None = None
+    """What was received, if the time was over before the body was."""
 
     def without(self, secret: str) -> TransportFailure:
         """The same, in case the reason quotes an answer that echoes the secret."""
