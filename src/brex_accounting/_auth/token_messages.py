@@ -88,11 +88,8 @@ def token_request(client_id: str, client_secret: str, client_auth: ClientAuth, f
 def read_token_reply(response: Response | TransportFailure, before: Token, *, now: float) -> TokenReply:
     """Read an answer; `before` is the token that the request used, `now` the wall clock when it was sent."""
     if isinstance(response, TransportFailure):
-        reply = _read_failure(response)
-        if response.unfinished is None:
-            return reply
-        received = read_token_reply(response.unfinished, before, now=now)
-        return reply if received.token is None else received
+        unfinished = response.unfinished and read_token_reply(response.unfinished, before, now=now)
+        return unfinished if unfinished is not None and unfinished.token is not None else _read_failure(response)
     status = response.status
     what = f"the token endpoint answered {status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -110,9 +110,8 @@ class Exchange:
         sent = self._sent if self._traced else self._handed_over and not isinstance(error, NEVER_SENT)
         if response is None:
             return read_failure(error, sent=sent)
-        return replace(
-            read_failure(error, sent=True), unfinished=self._receive(response, "its body did not end in time")
-        )
+        unfinished = self._receive(response, "its body did not end in time")
+        return replace(read_failure(error, sent=True), unfinished=unfinished)
 
     def _receive(self, response: httpx.Response, defect: str | None, *, surplus: bool = False) -> Response:
         return Response(
