@@ -88,8 +88,7 @@ def token_request(client_id: str, client_secret: str, client_auth: ClientAuth, f
 def read_token_reply(response: Response | TransportFailure, before: Token, *, now: float) -> TokenReply:
     """Read an answer; `before` is the token that the request used, `now` the wall clock when it was sent."""
     if isinstance(response, TransportFailure):
-        unfinished = response.unfinished and read_token_reply(response.unfinished, before, now=now)
-        return unfinished if unfinished is not None and unfinished.token is not None else _read_failure(response)
+        return _read_failure(response, before, now)
     status = response.status
     what = f"the token endpoint answered {status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -104,7 +103,11 @@ def read_token_reply(response: Response | TransportFailure, before: Token, *, no
     return _read_error(error, what)
 
 
-def _read_failure(failure: TransportFailure) -> TokenReply:
+def _read_failure(failure: TransportFailure, before: Token, now: float) -> TokenReply:
+    if failure.unfinished is not None:
+        reply = read_token_reply(failure.unfinished, before, now=now)
+        if reply.token is not None:
+            return reply
     reason = printable(failure.reason)
     if failure.cause in {Cause.PROXY_CREDENTIALS, Cause.PROXY_REFUSAL}:
         return TokenReply(Reply.UNUSABLE, f"{reason}: check the proxy, its user name and its password")
