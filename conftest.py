@@ -1,7 +1,9 @@
 """The examples of the documentation run as tests, each alone: a reader may copy any of them."""
 
+from contextlib import chdir
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
@@ -9,13 +11,14 @@ from sybil.parsers.markdown import CodeBlockParser
 
 
 class IndependentEvaluator(PythonEvaluator):
-    """Runs each block in a namespace of its own, as the script that a reader makes of it."""
+    """Runs each block in a namespace and a folder of its own, as the script that a reader makes of it."""
 
     def __call__(self, example: Example) -> None:
         """Run one block."""
         example.document.namespace.clear()
         example.document.namespace["__name__"] = "__main__"
-        super().__call__(example)
+        with TemporaryDirectory() as folder, chdir(folder):
+            super().__call__(example)
 
 
 NEEDS = {
