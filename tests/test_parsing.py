@@ -187,6 +187,15 @@ def test_odd_times_on_a_page() -> None:
     assert found[0] == read(record("accr_0"))
 
 
+def test_odd_times_change_nothing_else() -> None:
+    odd = write(record("accr_0", posted_at="2026-06-11T23:59:59.9999999Z", new=raw("[ 1.10,\t1e2 ]")))
+    broken = b'{"id": "accr_1",  "new": 1.10}'
+    read = read_lenient_page(b'{"items": [%s, %s], "has_next_page": false}' % (odd, broken))
+    [found], [invalid] = read.page.items, read.invalid
+    assert invalid.raw == broken
+    assert [str(each) for each in found.unknown_fields["new"]] == ["1.10", "1E+2"]
+
+
 def test_names_keep_their_spaces() -> None:
     found = read(RECORD)
     assert found.user is not None

@@ -30,7 +30,7 @@ _OF_INTEGRATION = {"integration_id", "id", "vendor", "vendor_account_id", "statu
 
 
 def read_integration(body: bytes) -> Integration:
-    """Read an integration. Its id comes as `integration_id` or as `id`: Brex publishes both (contract, trap 1)."""
+    """Read an integration. Its id comes as `integration_id` or as `id`: Brex publishes both."""
     wire: WireIntegration = decode(WireIntegration, body)
     properties: dict[str, Any] = decode(dict[str, Anything], body)
     integration_id = wire.integration_id or wire.id

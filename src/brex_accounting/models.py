@@ -136,7 +136,7 @@ class AccountingRecord(AccountingRecordDetailed):
     API sent. Times carry their offset. What the API left out and what it sent as null both read as None. Names come as
     they were entered, with the spaces they may end in. Enums keep the values that this version does not know.
 
-    There is no date of purchase (contract, trap 9): book by `erp_posting_date`. The `download_uris` of a receipt work
+    There is no date of purchase: book by `erp_posting_date`. The `download_uris` of a receipt work
     for 15 minutes; `brex.records.get` fetches the record with fresh ones.
     """
 

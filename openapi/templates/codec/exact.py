@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -30,11 +31,9 @@ _decoder = msgspec.json.Decoder(float_hook=read_exactly)
 
 def read_untyped(content: bytes) -> Any:
     """Read JSON as dicts, lists and plain values."""
-    try:
-        source = _decoder.decode(content)
-    except msgspec.ValidationError:
-        source = _decoder.decode(re.sub(_TEXT_OR_NUMBER, _quote_long_integer, content))
-    return shallow(source)
+    with suppress(msgspec.ValidationError):
+        return _decoder.decode(content)
+    return _decoder.decode(re.sub(_TEXT_OR_NUMBER, _quote_long_integer, content))
 
 
 def _quote_long_integer(found: re.Match[bytes]) -> bytes:

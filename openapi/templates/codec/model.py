@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_type_hints
 
 import attrs
 
-from .exact import TOO_DEEP, encoder, read_untyped
+from .exact import TOO_DEEP, encoder, read_untyped, shallow
 
 
 class Model:  # noqa: PLW1641 - its fields may change, so it has no hash
@@ -165,7 +165,7 @@ def _keep_unknown(value: Any, source: Any) -> None:
             if name in known:
                 _keep_unknown(getattr(value, known[name]), item)
             else:
-                unknown[name] = item
+                unknown[name] = shallow(item)
         before = getattr(value, "_unknown", None)
         if unknown or before is not None:
             value._unknown = unknown | before if isinstance(before, dict) else unknown

@@ -71,7 +71,7 @@ def decode_known(kind: Any, content: bytes) -> Any:
     if not has_long_fraction(content):
         with suppress(msgspec.ValidationError):
             return decoder(kind).decode(content)
-    return decoder(kind).decode(encoder.encode(_mend(kind, read_untyped(content))))
+    return decoder(kind).decode(encoder.encode(_mend(kind, shallow(read_untyped(content)))))
 
 
 @cache
