@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import statistics
 import subprocess
 import sys
@@ -174,7 +175,7 @@ STATEMENTS = (
 
 
 def cpu_of_import(statement: str) -> float:
-    """From compiled modules, and without httpx's command line, which it imports if click and rich happen to be there."""
+    """From compiled modules, and without httpx's command line, which it imports if click happens to be there."""
     script = f"""
 import sys, time
 sys.modules["click"] = None
