@@ -318,6 +318,18 @@ def test_everything_public_says_what_it_is() -> None:
     assert silent == []
 
 
+def test_the_client_loads_most_when_it_is_made() -> None:
+    script = """
+import sys
+from brex_accounting import BrexAccounting
+late = {"brex_accounting._engine.call", "brex_accounting.records", "brex_accounting_api.models"}
+assert not late & set(sys.modules), late & set(sys.modules)
+BrexAccounting("bxt_x")
+assert late <= set(sys.modules), late - set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_the_import_pulls_in_no_extra() -> None:
     script = "import sys; from brex_accounting import *; print(*{name.partition('.')[0] for name in sys.modules})"
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

@@ -16,7 +16,6 @@ from ._auth.oauth2 import OAuth2
 from ._clock import Clock
 from ._engine.attempt import Attempt
 from ._engine.authorizer import Authorizer
-from ._engine.call import Engine, Shared
 from ._engine.limits import RateLimit, RateLimiter
 from ._http.addresses import check_base_url
 from ._http.exchange import Timeout
@@ -26,6 +25,7 @@ from .auth import UserToken, from_environment
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from ._engine.call import Engine
     from .integrations import Integrations
     from .records import Records
 
@@ -91,6 +91,9 @@ class BrexAccounting:
         proxy: str | None = None,
         on_attempt: Callable[[Attempt], None] | None = None,
     ) -> None:
+        # Here and in _open, not above: with the rooms and their models, that is most of what an import would cost.
+        from ._engine.call import Engine, Shared  # noqa: PLC0415
+
         if rate_limit is not None and not isinstance(rate_limit, RateLimit):
             raise ConfigurationError("rate_limit must be a RateLimit or None.")
         if on_attempt is not None and (not callable(on_attempt) or inspect.iscoroutinefunction(on_attempt)):
@@ -115,7 +118,6 @@ class BrexAccounting:
     def _open(self, engine: Engine, *, owner: bool) -> None:
         self._engine = engine
         self._owner = owner
-        # Not above: these two and their models are half of what an import would cost.
         from .integrations import Integrations  # noqa: PLC0415
         from .records import Records  # noqa: PLC0415
 
