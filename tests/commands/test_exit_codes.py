@@ -174,6 +174,15 @@ def test_help(world: World, snapshot: SnapshotAssertion) -> None:
     assert world.run("--version").out.count(".") >= 1
 
 
+@pytest.mark.parametrize("words", ["--help", "records list --help", "", "--version", "completion bash"])
+def test_a_reader_of_the_help_that_goes_away(world: World, words: str) -> None:
+    with world.process(*words.split()) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # before anything is written
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_listing(world: World, number: signal.Signals) -> None:
     world.fault("delay", seconds=60)
@@ -219,6 +228,6 @@ def test_a_mistake_of_ours(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     told = world.run("records", "list")
     assert told.code == 1
     assert re.fullmatch(
-        r"a mistake of brex-accounting [\w.]+ \(KeyError in test_exit_codes\.py, line \d+\): please report it\.",
+        r"a bug in brex-accounting [\w.]+ \(KeyError in test_exit_codes\.py, line \d+\): please report it\.",
         told.problem,
     )

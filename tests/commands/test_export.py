@@ -109,6 +109,43 @@ def test_all_that_is_ready(world: World, tmp_path: Path, name: str) -> None:
     assert sorted(file.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
 
 
+@pytest.mark.parametrize("name", ["long.csv", "long.jsonl"])
+def test_resumed_behind_a_long_text(world: World, tmp_path: Path, name: str) -> None:
+    whole, file = tmp_path / "whole" / name, tmp_path / name
+    whole.parent.mkdir()
+    world.sandbox.edit_record("accr_000000000000", memo="x" * 200_000)
+    assert world.run("records", "export", str(whole)).code == 0
+    assert broken_off(world, str(file)).code == 4
+    assert world.run("records", "export", str(file), "--resume").code == 0
+    assert file.read_bytes() == whole.read_bytes()
+
+
+def test_for_excel(world: World, tmp_path: Path) -> None:
+    file, plain = tmp_path / "excel.csv", tmp_path / "plain.csv"
+    assert world.run("records", "export", str(file), "--excel").code == 0
+    assert world.run("records", "export", str(plain)).code == 0
+    assert file.read_bytes() == b"\xef\xbb\xbf" + plain.read_bytes()
+    refused = world.run("records", "export", str(tmp_path / "x.jsonl"), "--excel")
+    assert (refused.code, refused.problem) == (2, "--excel is for CSV: name a file that ends in .csv.")
+
+
+def test_semicolons_and_the_format_that_an_export_began_with(world: World, tmp_path: Path) -> None:
+    whole, file = tmp_path / "whole.csv", tmp_path / "ledger.csv"
+    options = ("--semicolon", "--excel")
+    assert world.run("records", "export", str(whole), *options).code == 0
+    with whole.open(encoding="utf-8-sig", newline="") as stream:
+        lines = list(csv.DictReader(stream, delimiter=";"))
+    assert {line["record_id"] for line in lines} == set(world.sandbox.state.records)
+    assert "1284750,35" in {line["record_amount"] for line in lines}
+    assert broken_off(world, str(file)).code == 4
+    for option in options:
+        refused = world.run("records", "export", str(file), "--resume", option)
+        assert (refused.code, "leave --excel and --semicolon out" in refused.problem) == (2, True)
+    assert broken_off(world, str(file), "--overwrite", *options).code == 4
+    assert world.run("records", "export", str(file), "--resume").code == 0
+    assert file.read_bytes() == whole.read_bytes()
+
+
 def test_older_records_are_asked_for_too(world: World, tmp_path: Path) -> None:
     for more in ([], ["--id", "accr_000000000000"], ["--ready"]):
         for command in (["export", str(tmp_path / f"{len(more)}{more[:1]}.csv")], ["list"]):
@@ -258,10 +295,10 @@ def test_going_on_elsewhere_is_refused(world: World, tmp_path: Path) -> None:
     assert names(tmp_path) == ["ledger.csv"]
 
 
-def broken_off(world: World, file: str) -> Ended:
+def broken_off(world: World, file: str, *options: str) -> Ended:
     world.fault("delay", seconds=0)
     world.fault("status", status=403)
-    return world.run("records", "export", file, "--page-size", "5")
+    return world.run("records", "export", file, "--page-size", "5", *options)
 
 
 def test_another_token_is_refused(world: World, tmp_path: Path) -> None:

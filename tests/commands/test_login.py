@@ -359,3 +359,21 @@ async def test_a_token_endpoint_elsewhere(
         assert await login is None
         assert "whoami and logout" in capsys.readouterr().out
         assert await w.stored() is not None
+
+
+def test_no_address_does_anything_to_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The issuer's discovery document says where to consent."""
+    evil = "https://issuer.example/\x1b[31m\x7f\x9b\u202egnp\u2066/é?state=a%20b&x=~"
+
+    async def begin(*_args: object, **_options: object) -> SimpleNamespace:
+        return SimpleNamespace(url=evil)
+
+    monkeypatch.setattr(commands, "begin_consent", begin)
+    monkeypatch.setenv("BREX_CLIENT_SECRET", SECRET)
+    grant = commands.Grant(client_id="client", account="acme", store=str(tmp_path / "tokens.db"))
+    with pytest.raises(StopError, match="nobody consented"):
+        commands.login(grant=grant, browser=False, timeout=0.01)
+    [address] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("https")]
+    assert address == ("https://issuer.example/%1B[31m%7F%C2%9B%E2%80%AEgnp%E2%81%A6/%C3%A9?state=a%20b&x=~")

@@ -1,8 +1,6 @@
 """brex-accounting records list and get, over real sockets."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from decimal import Decimal
@@ -11,7 +9,10 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from brex_accounting._commands.records import COLUMNS
 from tests.support.commands import RUN, World, ended, environment, normal
+
+no_terminal = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")
 
 
 def test_list_and_get(world: World, snapshot: SnapshotAssertion) -> None:
@@ -136,29 +137,62 @@ def test_latin_1(world: World) -> None:
     assert "日本出張" in listed.out
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")
-def test_a_terminal(world: World) -> None:
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", RUN, "records", "list", "--limit", "12"],
-        stdout=theirs, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-        env=environment(**world.variables, COLUMNS="60"),
-    ) as process:  # fmt: skip
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                chunk = os.read(ours, 65536)
-            except OSError:
-                break
-            if not chunk:
-                break
-            shown += chunk
-        _, _ = process.communicate()
-    os.close(ours)
-    lines = shown.decode().splitlines()
-    assert process.returncode == 0
-    assert len(lines) == 13
+@no_terminal
+def test_a_terminal_that_is_narrow(world: World) -> None:
+    listed = world.on_terminal("records", "list", "--limit", "12", columns=60)
+    lines = listed.out.splitlines()
+    assert (listed.code, len(lines)) == (0, 13)
     assert lines[0].split() == ["id", "date", "amount", "currency"]
     assert all(line.startswith("accr_0000000000") for line in lines[1:])
     assert [line.split()[2] for line in lines[1:4]] == ["100.5", "84.1", "1284750.35"]
+    assert listed.err.splitlines()[0] == (
+        "The terminal is too narrow for party, type, status, memo: widen it, or use --columns."
+    )
+    shown = world.on_terminal("records", "get", "accr_000000000002", columns=75)
+    assert shown.err == "The terminal is too narrow for memo: widen it, or use --json.\n"
+    assert "6002 Meals" in shown.out
+    chosen = world.on_terminal("records", "list", "--columns", "id,amount,gl_account,memo,type", columns=60)
+    assert len(chosen.out.splitlines()[0].split()) == 5
+    assert "too narrow" not in chosen.err
+
+
+def test_columns(world: World) -> None:
+    listed = world.run("records", "list", "--columns", "GL-account, id,due,id", "--limit", "3")
+    assert [line.split("  ")[0] for line in listed.out.splitlines()] == ["gl_account", "6000", "6001", "6002 Meals"]
+    assert listed.out.splitlines()[0].split() == ["gl_account", "id", "due"]
+    everything = world.run("records", "list", "--columns", ",".join(COLUMNS))
+    assert everything.out.splitlines()[0].split() == list(COLUMNS)
+    for columns, problem in (
+        ("id,ammount", "there is no column 'ammount': choose from id, date, "),
+        ("", "no column ''"),
+    ):
+        refused = world.run("records", "list", "--columns", columns)
+        assert (refused.code, problem in refused.problem) == (2, True)
+    refused = world.run("records", "list", "--columns", "id", "--json")
+    assert (refused.code, "leave it or --json out" in refused.problem) == (2, True)
+
+
+def test_a_record_keeps_the_day_that_the_api_means(world: World) -> None:
+    world.sandbox.edit_record("accr_000000000000", erp_posting_date="2025-11-01T00:30:00+02:00")
+    listed = world.run("records", "list", "--columns", "date", "--limit", "1")
+    assert listed.out.splitlines()[1] == "2025-11-01"
+    assert "2025-11-01T00:30:00+02:00" in world.run("records", "get", "accr_000000000000").out
+
+
+SPITEFUL = "\x1b[31m\x07\x7f\x9b31m\u202egnp.exe\u2066\u200f\u2028\U000e0041\xad"
+
+
+@no_terminal
+@pytest.mark.parametrize("command", [("get", "accr_000000000000"), ("list", "--limit", "1")])
+def test_no_json_does_anything_to_a_terminal(world: World, command: tuple[str, ...]) -> None:
+    memo = f"日本 é 👍🏽 {SPITEFUL}"
+    world.sandbox.edit_record("accr_000000000000", memo=memo)
+    shown = world.on_terminal("records", *command, "--json")
+    assert shown.out.replace("\n", "").isprintable()
+    assert json.loads(shown.out)["memo"] == memo
+    assert "日本 é 👍🏽" in shown.out
+    piped = world.run("records", *command, "--json").out
+    assert json.loads(piped) == json.loads(shown.out)
+    assert "\u202e" in piped  # a pipe gets the text as it came
+    for table in (command, (*command, "--single-entry")):
+        assert world.run("records", *table).out.replace("\n", "").isprintable()

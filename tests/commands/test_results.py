@@ -50,6 +50,26 @@ def test_read(tmp_path: Path, name: str, content: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "record_id,status,,\na,success,,\n,,,\n",
+        "record_id,status,,\na,success\n",
+        "record_id,status\na,success,,, ,\n",
+        ",record_id,,status, ,\n,a,,success,,\n ,,,,,\n",
+        "\n,,,\nrecord_id,status,,\n,,\na,success,,,,\n",
+    ],
+)
+def test_columns_that_a_spreadsheet_left_empty(tmp_path: Path, content: str) -> None:
+    assert read_results(write(tmp_path, "r.csv", content)) == [ExportSucceeded("a")]
+
+
+def test_a_long_message(tmp_path: Path) -> None:
+    """Longer than what Python's csv takes by default."""
+    content = f"record_id,status,error_message\na,failure,{'x' * 200_000}\n"
+    assert read_results(write(tmp_path, "r.csv", content)) == [ExportFailed("a", "x" * 200_000)]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
         ("r.txt", "", "ends in neither .csv nor .jsonl or .ndjson"),
@@ -86,9 +106,16 @@ def test_read(tmp_path: Path, name: str, content: str) -> None:
         ("r.csv", "record_id,status\na,success\n".encode("utf-16-le"), "save the file as UTF-8"),
         ("r.csv", "record_id,status\na,success\n a ,success\n", "line 3: a has an outcome already, in line 2"),
         ("r.csv", "record_id,status,error_message,reference_id\na,failure,no,JE\n", "is it a success? Nothing was"),
-        ("r.csv", "record_id,status\n" + "x" * 200_000 + ",success", "line 2: field larger than field limit"),
+        (
+            "r.csv",
+            "record_id,status,,error_message\na,failure,note,no\n",
+            "line 2: there is a value in a column with",
+        ),
+        ("r.csv", "record_id,status,\na,success,,JE-1\n", "line 2: it has 4 values for 2 columns"),
+        ("r.csv", "record_id,status,\na,success,JE-1\n", "line 2: it has 3 values for 2 columns"),
+        ("r.csv", "record_id,,status,status,\n", "line 1: record_id and status must be there, each column once"),
         ("r.jsonl", "\n" + SUCCESS + "\n{", "line 3: "),
-        ("r.jsonl", "[1]", "line 1: it is no JSON object"),
+        ("r.jsonl", "[1]", "line 1: it is not a JSON object"),
         ("r.jsonl", '{"record_id":1,"status":"success"}', "line 1: Expected `str`, got `int` - at `$.record_id`"),
         ("r.jsonl", '{"record_id":" ","status":"success"}', "line 1: record_id is empty"),
         ("r.jsonl", '{"record_id":"a","status":"success","x":1}', "line 1: Object contains unknown field `x`"),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,25 @@ class World:
                 yield process
             finally:
                 process.kill()
+
+    def on_terminal(self, *arguments: str, columns: int = 100) -> Ended:
+        """Run it as a process of its own, with a terminal for its output."""
+        ours, theirs = os.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", RUN, *arguments],
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env=environment(**self.variables, COLUMNS=str(columns), PYTHONIOENCODING="utf-8"),
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            with suppress(OSError):  # which is how Linux says that nothing more comes
+                while chunk := os.read(ours, 65536):
+                    shown += chunk
+            _, err = process.communicate(timeout=30)
+        os.close(ours)
+        return Ended(process.returncode, shown.decode().replace("\r\n", "\n"), err.decode())
 
     def spawn(self, *arguments: str, **variables: str) -> Ended:
         """Run it as a process of its own, to its end."""

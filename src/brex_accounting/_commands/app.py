@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 HELP = "Tools for the Brex Accounting API."
 EPILOGUE = """\
-BREX_TOKEN is the token; it is never an argument. For OAuth 2.0 set BREX_CLIENT_ID, BREX_CLIENT_SECRET, BREX_ACCOUNT \
-and BREX_TOKEN_STORE instead. --base-url, --account and --timeout may stand before the command too.
+The token comes from BREX_TOKEN, never from an argument; or from BREX_CLIENT_ID, BREX_CLIENT_SECRET, BREX_ACCOUNT and \
+BREX_TOKEN_STORE (OAuth 2.0). --base-url, --account and --timeout may stand before the command too.
 
-Exit codes: 0 fine, 1 something on this machine, or done in part, 2 usage, 3 refused by the API, 4 authorization, \
-5 no answer or the outcome is unknown, 130 interrupted."""
+Exit codes: 0 success, 1 a problem on this machine or done in part, 2 usage, 3 refused by the API, 4 authorization, \
+5 no answer or an unknown outcome, 130 interrupted."""
+OF_API_COMMANDS = "The token comes from BREX_TOKEN; brex-accounting --help says more."
+NONE = ""
 OF_THE_SANDBOX = {"starlette", "uvicorn"}
 
 
@@ -34,7 +36,7 @@ def main() -> None:
 
 
 def _run(tokens: Sequence[str]) -> int:
-    """Run a command; what stands in its way is told in one sentence."""
+    """Run a command; a problem ends in one sentence on stderr."""
     prepare()
     problem: BaseException | None = None
     try:
@@ -42,14 +44,18 @@ def _run(tokens: Sequence[str]) -> int:
             code = _invoke(tokens)
     except (BrexError, OSError, StopError, KeyboardInterrupt) as error:
         problem, code = error, code_of(error)
-    except Exception as error:  # noqa: BLE001 - a mistake of ours: no traceback, whose frames may hold a secret
-        problem, code = StopError(_mistake(error), Code.FAILED), Code.FAILED
+    except SystemExit as end:  # rich ends the process when the reader of a help page goes away
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return Code.FINE
+    except Exception as error:  # noqa: BLE001 - a bug of ours: no traceback, whose frames may hold a secret
+        problem, code = StopError(_bug(error), Code.FAILED), Code.FAILED
     try:
         finish()
     except OSError as error:
         give_up_stdout()
         problem, code = problem or error, code or Code.FAILED
-    if isinstance(problem, BrokenPipeError):  # whoever reads it has all that they want
+    if isinstance(problem, BrokenPipeError):  # its reader has all that it wants
         return Code.FINE
     if problem is not None:
         output = isinstance(problem, OSError) and problem.filename is None
@@ -57,11 +63,11 @@ def _run(tokens: Sequence[str]) -> int:
     return code
 
 
-def _mistake(error: Exception) -> str:
-    """Say where, for whoever mends it; what the error says may be somebody's books."""
+def _bug(error: Exception) -> str:
+    """Say where, for whoever fixes it; the error's own text may hold somebody's books."""
     *_, (frame, line) = walk_tb(error.__traceback__)
     place = f"{Path(frame.f_code.co_filename).name}, line {line}"
-    return f"a mistake of brex-accounting {__version__} ({type(error).__name__} in {place}): please report it."
+    return f"a bug in brex-accounting {__version__} ({type(error).__name__} in {place}): please report it."
 
 
 def _invoke(tokens: Sequence[str]) -> int:
@@ -109,35 +115,40 @@ def _app() -> cyclopts.App:
         help_epilogue=EPILOGUE,
         suppress_keyboard_interrupt=False,
     )
-    of_integrations = App(name="integrations", help="Connect an accounting system to the account, pause it, resume it.")
+    of_integrations = App(
+        name="integrations",
+        help="Connect an accounting system to the account, pause it, resume it.",
+        help_epilogue=OF_API_COMMANDS,
+    )
     of_integrations.command(integrations.create)
     of_integrations.command(integrations.ensure)
     of_integrations.command(integrations.disconnect)
     of_integrations.command(integrations.reactivate)
-    of_records = App(name="records", help="Read accounting records, and report what became of them.")
+    of_records = App(
+        name="records", help="Read accounting records, and report what became of them.", help_epilogue=OF_API_COMMANDS
+    )
     of_records.command(records.list_, name="list")
     of_records.command(records.get)
     of_records.command(export.export)
     of_records.command(report.report)
-    of_webhooks = App(name="webhook", help="Look at what Brex sends to a webhook.")
+    of_webhooks = App(name="webhook", help="Look at what Brex sends to a webhook.", help_epilogue=NONE)
     of_webhooks.command(webhook.verify)
-    of_worker = App(name="worker", help="Book what is ready for export, and see to what a person must decide.")
-    of_worker.command(worker.run)
+    of_worker = App(
+        name="worker", help="Book what is ready for export, and see to what a person must decide.", help_epilogue=NONE
+    )
+    of_worker.command(worker.run, help_epilogue=OF_API_COMMANDS)
     for command in (worker_desk.status, worker_desk.held, worker_desk.settle, worker_desk.retry):
         of_worker.command(command)
     for group in (of_integrations, of_records, of_webhooks, of_worker):
         app.command(group)
-    app.command(demo.demo)
-    app.command(login.login)
-    app.command(login.logout)
-    app.command(login.whoami)
-    app.command(serve.sandbox)
-    app.command(completion.completion)
+    others = (demo.demo, login.login, login.logout, login.whoami, serve.sandbox, completion.completion)
+    for each in others:
+        app.command(each, help_epilogue=NONE)
     return app
 
 
 def _options_behind(tokens: Sequence[str]) -> list[str]:
-    """Put the options of the connection that stand before the command behind it, where they are understood."""
+    """Move the connection's options from before the command to behind it, where they are understood."""
     from .connection import GLOBAL_OPTIONS  # noqa: PLC0415
 
     words, front = list(tokens), list[str]()

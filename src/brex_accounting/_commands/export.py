@@ -36,31 +36,42 @@ def export(
     resume: Flag = False,
     new_token: Flag = False,
     overwrite: Flag = False,
+    excel: Flag = False,
+    semicolon: Flag = False,
     page_size: int = DEFAULT_LIMIT,
     connection: Connection = HERE,
 ) -> Code:
     """Write all records into a file: CSV, a row for each line item, or JSON Lines, by the file's extension.
 
-    The file appears when it is whole. An export that ended early is kept beside it as FILE.part, and --resume goes on
-    where it ended.
+    The file appears when it is complete. An export that ended early is kept beside it as FILE.part, and --resume
+    continues it.
 
     Args:
         file: Where to write, ending in .csv, .jsonl or .ndjson.
-        resume: Go on with an export to this file that ended early, with the filters that it had.
-        new_token: With --resume: BREX_TOKEN is another one than the export began with, for the same account.
+        resume: Continue an export to this file that ended early, with its filters and format.
+        new_token: With --resume: BREX_TOKEN has changed since the export began, and is for the same account.
         overwrite: Replace the file, or what is left of an export that ended early.
+        excel: CSV with a byte order mark, so that Excel opens it by a double click and shows all letters.
+        semicolon: CSV with ; between the values and a decimal comma, as spreadsheets expect in many countries.
         page_size: How many records to ask for at a time, 1 to 1,000.
     """
-    kind = format_of(file)
+    kind = format_of(file, excel=excel, semicolon=semicolon)
     filters.check()
     check_limit(page_size, "page_size")
     client = connection.client()
-    state = State(_set(filters), _base_url(connection), _account(connection), _digest(secrets.token_hex(16)))
+    state = State(
+        _set(filters),
+        _base_url(connection),
+        _account(connection),
+        _digest(secrets.token_hex(16)),
+        excel=excel,
+        semicolon=semicolon,
+    )
     with Part(file) as part:
         seen = set[Key]()
         try:
             if resume:
-                state, seen = _go_on(part, kind, state, new_token=new_token)
+                state, kind, seen = _go_on(part, state, new_token=new_token)
             else:
                 part.begin(state, kind.head, overwrite=overwrite)
         except OSError as error:
@@ -112,11 +123,13 @@ class _Export:
         note(f"brex-accounting: {name} cannot be understood and is left out: {record.reason}")
 
 
-def _go_on(part: Part, kind: Format, now: State, *, new_token: bool) -> tuple[State, set[Key]]:
-    """Take up an export that ended early, for the same account and with its own filters."""
+def _go_on(part: Part, now: State, *, new_token: bool) -> tuple[State, Format, set[Key]]:
+    """Continue an export that ended early, for the same account and with its own filters and format."""
     if now.filters:
-        stop("--resume goes on with the filters that the export had: leave the filters out.", Code.USAGE)
+        stop("--resume continues with the filters that the export had: leave the filters out.", Code.USAGE)
     state = part.resume()
+    if (now.excel and not state.excel) or (now.semicolon and not state.semicolon):
+        stop("--resume continues in the format that the export had: leave --excel and --semicolon out.", Code.USAGE)
     if state.base_url != now.base_url:
         stop(f"the export that ended early read from {state.base_url}: pass --base-url {state.base_url}.", Code.USAGE)
     if state.account != now.account:
@@ -131,11 +144,12 @@ def _go_on(part: Part, kind: Format, now: State, *, new_token: bool) -> tuple[St
         )
     if state.cursor is None and not state.done:  # ids that took several requests: all over again, for what is missing
         state.left_out = 0
-    return state, kind.keys(part.written())
+    kind = format_of(part.file, excel=state.excel, semicolon=state.semicolon)
+    return state, kind, kind.keys(part.written())
 
 
 def _finish(work: _Export, connection: Connection, page_size: int, *, resumed: bool) -> Code:
-    """Export, and tell what became of it."""
+    """Export, and report what became of it."""
     problem: BaseException | None = None
     try:
         if not work.state.done:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getpass
 from typing import Annotated, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 from cyclopts import Parameter
@@ -30,6 +31,7 @@ from .options import check_port
 from .signals import run
 
 SAVES = 4
+_AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @Parameter(name="*", group="Whose tokens")
@@ -123,7 +125,7 @@ def _run(command: Coroutine[None, None, str | None]) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print("".join(each if each.isprintable() or each == "\n" else " " for each in text), flush=True)  # noqa: T201
 
 
 # -- what the commands do --
@@ -148,10 +150,11 @@ async def _login(
         return f"cannot listen on port {port}: {reason}. Choose another with --port."
     async with redirect.answering():
         consent = await begin_consent(place.client_id, redirect.uri, issuer=issuer)
-        _say(f"To consent, open this address in the browser of this machine:\n\n{consent.url}\n")
+        url = quote(consent.url, safe=_AS_IT_IS)  # an issuer's address may hold what does something to a terminal
+        _say(f"To consent, open this address in the browser of this machine:\n\n{url}\n")
         if browser:
             # In a thread that nobody waits for: a browser in the terminal comes back only when it is left.
-            threading.Thread(target=_open, args=(consent.url,), daemon=True).start()
+            threading.Thread(target=_open, args=(url,), daemon=True).start()
         try:
             with TimeLimit(wait):
                 callback_url = await redirect.arrived

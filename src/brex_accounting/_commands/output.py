@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ NARROWEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. What `may_be_cut` is cut, or left out, where the terminal is narrow; nothing else is."""
+    """A column of a table. What `may_be_cut` is cut, or left out, if the terminal is narrow; nothing else is."""
 
     name: str
     justify: Literal["left", "right"] = "left"
@@ -35,18 +36,32 @@ def write(text: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Write a line of JSON."""
-    write(msgspec.json.encode(value).decode())
+    """Write a line of JSON; on a terminal with an escape for each character that could do something to it."""
+    text = msgspec.json.encode(value).decode()
+    write(_UNPRINTABLE.sub(_escape, text) if sys.stdout.isatty() else text)
 
 
-def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table: on a terminal as wide as that is, elsewhere as wide as it takes."""
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+def _escape(found: re.Match[str]) -> str:
+    if found[0].isprintable():
+        return found[0]
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
+
+
+def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, keep_all: bool = False) -> list[str]:
+    """Write a table: on a terminal as wide as that is, elsewhere as wide as it takes.
+
+    Returns the names of the columns that it left out because the terminal is too narrow; with `keep_all`, none.
+    """
     lines = [[cell(each) for each in row] for row in rows]
     widths = [
         max(map(cell_len, [column.name, *(line[place] for line in lines)])) for place, column in enumerate(columns)
     ]
     if sys.stdout.isatty():
-        widths = _fit(columns, widths, Console(file=sys.stdout).width)
+        widths = _fit(columns, widths, Console(file=sys.stdout).width, keep_all=keep_all)
     for line in [[column.name for column in columns], *lines]:
         shown = (
             _in_width(text, width, column.justify)
@@ -54,17 +69,18 @@ def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
             if width
         )
         write((" " * GAP).join(shown).rstrip())
+    return [column.name for column, width in zip(columns, widths, strict=True) if not width]
 
 
 def _in_width(text: str, width: int, justify: Literal["left", "right"]) -> str:
-    """Cut or fill a text, counting a wide character as the two columns that it takes."""
+    """Cut or pad a text; a wide character takes two columns."""
     if cell_len(text) > width:
         text = f"{set_cell_size(text, width - 1)}…"
     space = " " * (width - cell_len(text))
     return text + space if justify == "left" else space + text
 
 
-def _fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:
+def _fit(columns: Sequence[Column], natural: Sequence[int], width: int, *, keep_all: bool) -> list[int]:
     """Give each column its width; 0 leaves it out."""
     widths = list(natural)
     flexible = [place for place, column in enumerate(columns) if column.may_be_cut]
@@ -75,7 +91,7 @@ def _fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[
             cap -= 1
         for place in flexible:
             widths[place] = min(natural[place], cap)
-        if sum(widths[place] for place in flexible) <= room:
+        if keep_all or sum(widths[place] for place in flexible) <= room:
             break
         widths[flexible.pop()] = 0
         room += GAP
@@ -83,7 +99,7 @@ def _fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[
 
 
 def write_fields(fields: Mapping[str, object]) -> None:
-    """Write what there is of a thing, a line for each."""
+    """Write the fields that are not None, a line for each."""
     width = max(map(len, fields)) + 2
     for name, value in fields.items():
         if value is not None:
@@ -91,7 +107,7 @@ def write_fields(fields: Mapping[str, object]) -> None:
 
 
 def cell(text: str) -> str:
-    """Text that does nothing to a terminal."""
+    """Return text that does nothing to a terminal."""
     return printable(text)
 
 

@@ -34,6 +34,8 @@ class State(msgspec.Struct):
     unbalanced: int = 0
     done: bool = False
     """Whether no page follows."""
+    excel: bool = False
+    semicolon: bool = False
 
 
 class Part:

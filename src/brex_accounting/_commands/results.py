@@ -14,6 +14,7 @@ from brex_accounting.errors import ConfigurationError
 from brex_accounting.models import ExportFailed, ExportResult, ExportSucceeded
 
 from .exit_codes import Code, stop
+from .formats import csv_reader
 from .output import cell
 
 FIELDS = ("record_id", "status", "reference_id", "deep_link_url", "error_message")
@@ -27,7 +28,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     error_message: str | None = None
 
     def result(self) -> ExportResult:
-        """Raise ValueError where one field contradicts another."""
+        """Raise ValueError if one field contradicts another."""
         record_id = self.record_id.strip()  # an id has no blanks
         if not record_id:
             raise ValueError("record_id is empty")
@@ -96,13 +97,22 @@ def _text(content: bytes) -> str:
     else:
         if "\0" not in text:
             return text
-        line = 1  # UTF-16, or no text at all
+        line = 1  # UTF-16, or not text at all
     raise _BadLineError(line, "this is not UTF-8: save the file as UTF-8 (in a spreadsheet: CSV UTF-8)")
 
 
 def _csv(content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(StringIO(content, newline=""), strict=True)
     names: list[str] = []
+    for line, row in _rows(content):
+        if names:
+            yield line, _fields(line, names, row)
+        else:
+            names = _names(line, row)
+
+
+def _rows(content: str) -> Iterator[tuple[int, list[str]]]:
+    """Read the rows that hold anything, each with the number of its first line."""
+    reader = csv_reader(StringIO(content, newline=""), strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -115,23 +125,31 @@ def _csv(content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             raise _BadLineError(line, reason)
         if row is None:
             return
-        if not any(each.strip() for each in row):
-            continue
-        if not names:
-            names = _names(line, row)
-        elif len(row) > len(names):
-            raise _BadLineError(line, f"it has {len(row)} values for {len(names)} columns: quote those with a comma")
-        else:
-            fields: dict[str, Any] = {name: value for name, value in zip(names, row, strict=False) if value}
-            if "status" in fields:
-                fields["status"] = fields["status"].strip().lower()
-            yield line, fields
+        if any(each.strip() for each in row):
+            yield line, row
+
+
+def _fields(line: int, names: list[str], row: list[str]) -> dict[str, Any]:
+    if any(each.strip() for each in row[len(names) :]):
+        raise _BadLineError(line, f"it has {len(row)} values for {len(names)} columns: quote those with a comma")
+    fields: dict[str, Any] = {}
+    for name, value in zip(names, row, strict=False):
+        if not name and value.strip():
+            raise _BadLineError(line, "there is a value in a column without a name")
+        if name and value:
+            fields[name] = value
+    if "status" in fields:
+        fields["status"] = fields["status"].strip().lower()
+    return fields
 
 
 def _names(line: int, row: list[str]) -> list[str]:
     names = [each.strip() for each in row]
-    unknown = [each for each in names if each not in FIELDS]
-    if unknown or not {"record_id", "status"} <= set(names) or len(set(names)) < len(names):
+    while not names[-1]:  # spreadsheets keep columns that were emptied
+        names.pop()
+    named = list(filter(None, names))
+    unknown = [each for each in named if each not in FIELDS]
+    if unknown or not {"record_id", "status"} <= set(named) or len(set(named)) < len(named):
         what = (
             f"there is no column {unknown[0]!r}" if unknown else "record_id and status must be there, each column once"
         )
@@ -150,7 +168,7 @@ def _json_lines(content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         except (ValueError, RecursionError) as error:
             fields, reason = None, str(error)
         else:
-            reason = "" if isinstance(fields, dict) else "it is no JSON object"
+            reason = "" if isinstance(fields, dict) else "it is not a JSON object"
         if reason:
             raise _BadLineError(line, reason)
         yield line, fields

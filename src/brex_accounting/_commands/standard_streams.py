@@ -16,7 +16,7 @@ class _Nowhere(TextIOBase):
 
 
 def prepare() -> None:
-    """Let every character out: as UTF-8, or on a terminal as well as it can."""
+    """Make every character writable: as UTF-8, or on a terminal as well as it can."""
     # They are None where whoever started this closed them.
     sys.stdout = sys.stdout or _Nowhere()
     sys.stderr = sys.stderr or _Nowhere()
@@ -26,18 +26,19 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """See that what was written is out."""
+    """Flush what was written."""
     sys.stdout.flush()
 
 
 def give_up_stdout() -> None:
-    """Forget what is not out: its reader went away, or there is no room for it."""
+    """Forget what is not written yet: its reader went away, or there is no room for it."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
-    """Tell something that is no data."""
+    """Say something that is not data, in one line."""
+    line = "".join(each if each.isprintable() else " " for each in text)
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
