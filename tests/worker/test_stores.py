@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import pytest
 
 from brex_accounting import BrexError, ConfigurationError
+from brex_accounting.postgres import PostgresExportStore, PostgresStores
 from brex_accounting.worker import ExportEntry, ExportStoreError, SQLiteExportStore, WorkerRunningError
 from brex_accounting.worker._entries import EntryChangedError
 from tests.support.exports import MemoryExportStore
+from tests.support.postgres import shared_database
 
 Open: TypeAlias = Callable[[], Awaitable[Any]]
 """Opens the one store of a test, once more each time, as another process would."""
@@ -60,7 +62,20 @@ async def in_sqlite(folder: Path) -> AsyncIterator[Open]:
         await store.aclose()
 
 
-STORES = {"memory": in_memory, "sqlite": in_sqlite}
+@asynccontextmanager
+async def in_postgres(folder: Path) -> AsyncIterator[Open]:
+    """Each one that is opened has connections of its own, as that of another process."""
+    async with AsyncExitStack() as stack:
+
+        async def open_it() -> PostgresExportStore:
+            stores = await stack.enter_async_context(PostgresStores(shared_database()))
+            await stores.create_tables()
+            return stores.exports(str(folder))
+
+        yield open_it
+
+
+STORES = {"memory": in_memory, "sqlite": in_sqlite, "postgres": in_postgres}
 
 
 @pytest.fixture(params=STORES)

@@ -1,0 +1,64 @@
+"""The tables, and how they are made by many processes at once."""
+
+from __future__ import annotations
+
+from brex_accounting.errors import ConfigurationError
+from brex_accounting.worker._entries import OPEN
+
+from ._database import Database
+from ._locks import number_of
+
+OPEN_STATES = ", ".join(f"'{state}'" for state in OPEN)
+VERSIONS = (
+    (
+        """
+        CREATE TABLE brex_tokens (
+            key text PRIMARY KEY, version bigint NOT NULL, document bytea NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE brex_export_accounts (
+            account text PRIMARY KEY,
+            made_at double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp()),
+            bills_until timestamptz, polled_at double precision, fence text, worker text
+        )
+        """,
+        """
+        CREATE TABLE brex_exports (
+            account text NOT NULL, record_id text NOT NULL, state text NOT NULL, version bigint, content text,
+            reference_id text, deep_link_url text, message text, held text, attempts integer NOT NULL,
+            due double precision NOT NULL, changed_at double precision NOT NULL, handled bigint NOT NULL,
+            noticed bigint NOT NULL,
+            opened_at double precision NOT NULL,  -- since when it is open
+            touched bigint NOT NULL DEFAULT 0,    -- its notices when a person changed it last
+            PRIMARY KEY (account, record_id)
+        )
+        """,
+        f"""
+        CREATE INDEX brex_exports_due ON brex_exports (account, due) WHERE held IS NULL AND state IN ({OPEN_STATES})
+        """,
+        "CREATE INDEX brex_exports_noticed ON brex_exports (account, due) WHERE noticed > handled",
+        f"CREATE INDEX brex_exports_open ON brex_exports (account, opened_at) WHERE state IN ({OPEN_STATES})",
+        "CREATE INDEX brex_exports_held ON brex_exports (account, changed_at) WHERE held IS NOT NULL",
+        "CREATE INDEX brex_exports_state ON brex_exports (account, state, changed_at)",
+    ),
+)
+"""The statements that lead from each version of the tables to the next."""
+
+
+async def create_tables(database: Database) -> None:
+    """Make the tables, or bring them up to date. Raises ConfigurationError for tables of a newer version."""
+    async with database.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [number_of("tables")])
+        await connection.execute("CREATE TABLE IF NOT EXISTS brex_schema (version integer NOT NULL)")
+        row = await (await connection.execute("SELECT max(version) FROM brex_schema")).fetchone()
+        found = 0 if row is None or row[0] is None else int(row[0])
+        if found > len(VERSIONS):
+            raise ConfigurationError(
+                f"The tables were made by a newer version of brex-accounting (schema {found}): upgrade."
+            )
+        for statements in VERSIONS[found:]:
+            for statement in statements:
+                await connection.execute(statement)
+        if found != len(VERSIONS):
+            await connection.execute("INSERT INTO brex_schema VALUES (%s)", [len(VERSIONS)])

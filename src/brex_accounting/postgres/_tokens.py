@@ -1,0 +1,109 @@
+"""Tokens in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from brex_accounting._auth.locking import FIRST_PAUSE, LOCK_TIMEOUT, LONGEST_PAUSE
+from brex_accounting._auth.tokens import StoredToken, decode, encode
+from brex_accounting._clock import Clock
+from brex_accounting.errors import ConfigurationError
+
+from ._database import Database, UnavailableError, to_its_end
+from ._locks import Locks
+
+Cipher = Callable[[bytes], bytes]
+
+
+class PostgresTokenStore:
+    """Keeps the tokens of all accounts, a row for each; see `TokenStore` for what its methods do."""
+
+    _clock = Clock()
+
+    def __init__(self, database: Database, locks: Locks, encrypt: Cipher | None, decrypt: Cipher | None) -> None:
+        self._database = database
+        self._locks = locks
+        self._encrypt = encrypt
+        self._decrypt = decrypt
+
+    def __repr__(self) -> str:
+        return "PostgresTokenStore(…)"
+
+    async def load(self, key: str) -> StoredToken | None:
+        """Return what is stored under a key; None: nothing."""
+        with _as_os_error():
+            async with self._database.connection() as connection:
+                cursor = await connection.execute("SELECT document FROM brex_tokens WHERE key = %s", [key])
+                row = await cursor.fetchone()
+        return None if row is None else self._read(bytes(row[0]))
+
+    async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
+        """Store this if what is stored has the expected version (None: if nothing is stored); return whether it did."""
+        document = _apply(self._encrypt, encode(stored), "encrypt")
+        return await to_its_end(self._save(key, stored.version, document, expected_version))
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of a key, over all processes. Raises TimeoutError after 30 seconds."""
+        name = f"token {key}"
+        end, pause = self._clock.monotonic() + LOCK_TIMEOUT, FIRST_PAUSE
+        while not await self._take(name):
+            if self._clock.monotonic() >= end:
+                message = f"Could not acquire the lock of a token within {LOCK_TIMEOUT:g} s: another refresh holds it."
+                raise TimeoutError(message)
+            await self._clock.sleep(self._clock.uniform(pause / 2, pause))
+            pause = min(pause * 2, LONGEST_PAUSE)
+        try:
+            yield
+        finally:
+            await self._locks.free(name)
+
+    async def _take(self, name: str) -> bool:
+        with _as_os_error():
+            return await self._locks.take(name)
+
+    async def _save(self, key: str, version: int, document: bytes, expected: int | None) -> bool:
+        if expected is None:
+            query = "INSERT INTO brex_tokens (key, version, document) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+            values: list[Any] = [key, version, document]
+        else:
+            query = "UPDATE brex_tokens SET version = %s, document = %s WHERE key = %s AND version = %s"
+            values = [version, document, key, expected]
+        with _as_os_error():
+            async with self._database.connection() as connection:
+                return (await connection.execute(query, values)).rowcount == 1
+
+    def _read(self, document: bytes) -> StoredToken:
+        stored = decode(_apply(self._decrypt, document, "decrypt"))
+        if stored is None:
+            raise ConfigurationError("A stored token cannot be read: it was encrypted otherwise, or is damaged.")
+        return stored
+
+
+def _apply(cipher: Cipher | None, document: bytes, name: str) -> bytes:
+    """Apply the caller's function; its error could hold what it was given."""
+    if cipher is None:
+        return document
+    try:
+        result = cipher(document)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        kind = type(error).__name__
+    else:
+        if isinstance(result, bytes):
+            return result
+        kind = f"it returned {type(result).__name__}, not bytes"
+    del document
+    raise ConfigurationError(f"{name} failed for a stored token ({kind}).")
+
+
+@contextmanager
+def _as_os_error() -> Any:
+    try:
+        yield
+    except UnavailableError as error:
+        text = str(error)
+    else:
+        return
+    raise OSError(text)
