@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -28,7 +29,10 @@ def test_every_step_does_what_it_says(tmp_path: Path) -> None:
     assert run.stdout.rstrip().endswith("Every step did what it says.")
     for line in ("500 records: 150 BILL, 175 CARD, 175 REIMBURSEMENT", "490 booked; 10 not", "500 reported"):
         assert line in run.stdout
-    assert run.stdout.count(f"unknown GL account {MISSING_ACCOUNT}\n") == 11
+    assert run.stdout.count(f"unknown GL account {MISSING_ACCOUNT}\n") == 12
+    killed = re.findall(r"kill -9: \d+ entries in the ERP, [1-9]\d* bookings in doubt, [1-9]\d* to go", run.stdout)
+    assert len(killed) == 2
+    assert "The ERP has 490 entries; the worker: 490 exported, 10 returned, 0 held" in run.stdout
     [ledger] = tmp_path.glob("*/ledger.csv")
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     with ledger.open(encoding="utf-8", newline="") as file:

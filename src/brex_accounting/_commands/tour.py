@@ -31,10 +31,10 @@ from brex_accounting.models import (
     ReviewStatus,
 )
 
+from .tour_erp import MISSING_ACCOUNT
+
 START_WITHIN = 20.0
 STOP_WITHIN = 5.0
-MISSING_ACCOUNT = "6039"
-"""The general ledger account that the tour's accounting system does not have."""
 LONG_AGO = "2000-01-01T00:00:00Z"
 """Without a lower bound for `updated_at` the API may leave out older records."""
 console = Console(highlight=False, soft_wrap=True)
@@ -226,12 +226,17 @@ async def records(brex: BrexAccounting, folder: Path) -> None:
 
 
 async def tell() -> None:
+    from .tour_worker import worker  # noqa: PLC0415 - it tells its part with what stands here
+
+    folder = Path(tempfile.mkdtemp(prefix="brex-accounting-demo-"))
     console.print("[bold]brex-accounting[/bold]: a tour against the sandbox, in a process of its own. No real account.")
     async with sandbox_server() as (url, token):
         console.print(f"The sandbox listens at {url}")
         async with BrexAccounting(token, base_url=url) as brex:
             await integrations(brex)
-            await records(brex, Path(tempfile.mkdtemp(prefix="brex-accounting-demo-")))
+            await records(brex, folder)
+    async with sandbox_server() as (url, token):  # another 500 records
+        await worker(url, token, folder)
     console.print("\n[bold green]Every step did what it says.[/bold green]")
 
 
