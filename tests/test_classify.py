@@ -1,6 +1,8 @@
 """What an answer means, as a pure function; through the whole engine the same table is in test_call.py."""
 
+import copy
 import json
+import pickle
 from http import HTTPStatus
 
 import pytest
@@ -100,6 +102,13 @@ def test_what_the_text_says_of_an_answer_without_an_envelope() -> None:
     assert classify(CREATE, Response(404, {}, b""), doubt=False, now=0.0).text == (
         "the API answered 404 (no Content-Type, 0 bytes)"
     )
+
+
+@pytest.mark.parametrize("depth", [10, 200, 900, 300_000])
+def test_details_that_are_nested_deeply_do_no_harm(depth: int) -> None:
+    body = b'{"error_code": "NEW", "message": "No", "details": {"a": %s1%s}}' % (b"[" * depth, b"]" * depth)
+    outcome = classified(400, body)
+    assert pickle.loads(pickle.dumps(outcome.attributes)) == copy.deepcopy(outcome.attributes) == outcome.attributes
 
 
 HEADERS = st.dictionaries(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import email
 import email.message
 import importlib
 import io
 import json
+import pickle
 import weakref
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -236,6 +238,17 @@ def test_odd_properties_are_read_and_written(odd: str, name: str, value: Node, a
     assert type(found).from_dict(value) == found
     assert found.to_dict().keys() >= value.keys()
     assert type(found).from_dict(found.to_dict()) == found
+
+
+def test_renamed_properties_survive_copies(odd: str) -> None:
+    source = {"class": "x", "list": ["y"], "dict": {"from": "z"}, "new": 1.10}
+    names = read(odd, "Names", source)
+    for twin in (copy.copy(names), copy.deepcopy(names), pickle.loads(pickle.dumps(names))):
+        assert twin == names
+        assert (twin.class_, twin.list_, twin.dict_.from_) == ("x", ["y"], "z")
+        assert written(odd, twin) == json.loads(json.dumps(source), parse_float=Decimal)
+    assert attrs.evolve(names) == names
+    assert "class_='x'" in repr(names)
 
 
 def test_defaults_have_the_types_of_what_is_read(odd: str) -> None:

@@ -589,6 +589,16 @@ async def test_the_token_is_sent(options: Any, name: str, value: str) -> None:
     assert server.received.headers[name] == value
 
 
+def test_a_client_leaves_what_it_was_given_as_it_was() -> None:
+    headers, cookies = {"x-mine": "1"}, {"session": "2"}
+    server = Server(body=PAGE)
+    client = server.client(headers=headers, cookies=cookies)
+    query_accounting_records.sync(client=client.with_headers({"x-more": "3"}).with_cookies({"more": "4"}))
+    query_accounting_records.sync(client=client)
+    assert server.received.headers["x-mine"] == "1"
+    assert (headers, cookies) == ({"x-mine": "1"}, {"session": "2"})
+
+
 def test_a_client_with_more_headers_sends_them() -> None:
     server = Server(body=PAGE)
     with server.client().with_headers({"Idempotency-Key": "key"}).with_cookies({"c": "d"}) as client:

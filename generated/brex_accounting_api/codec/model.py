@@ -102,7 +102,8 @@ def name_on_the_wire(model: type[Model], names: Mapping[str, str]) -> None:
     hints = get_type_hints(model, include_extras=True)
     model.__annotations__ = {names.get(name, name): kind for name, kind in hints.items()}
     fields = attrs.fields(model)  # type: ignore[arg-type]
-    model.__attrs_attrs__ = tuple(each.evolve(name=names.get(each.name, each.name)) for each in fields)  # type: ignore[attr-defined]
+    shown = (each.evolve(name=names.get(each.name, each.name), alias=each.name) for each in fields)
+    model.__attrs_attrs__ = tuple(shown)  # type: ignore[attr-defined]
     for name, on_the_wire in names.items():
         setattr(model, on_the_wire, model.__dict__[name])
 

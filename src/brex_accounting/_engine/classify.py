@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from brex_accounting import errors
 from brex_accounting._http.response import Cause, Response, TransportFailure, retry_after
 from brex_accounting._text import EXCERPT_LENGTH, printable
-from brex_accounting_api.codec import decode
+from brex_accounting_api.codec import Anything, decode
 
 from .refusals import Advice, refusal_of
 
@@ -242,7 +242,7 @@ class Envelope:
 def read_envelope(body: bytes) -> Envelope:
     """Read every published error body: the API's, the gateway's, and the latter under `errors`."""
     try:
-        document = decode(Any, body)
+        document: Any = decode(Anything, body)
     except ValueError:
         document = None
     if isinstance(document, dict):
