@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from scripts.schemas import shape_of
-from tests.support.schema_examples import example_of
 from tests.support.marks import not_src
 from tests.support.project import Clone, check_success
+from tests.support.schema_examples import example_of
 from tests.support.schemas import INTEGER, NUMBER, TEXT, TIME, array, content, model, one_of, reference
 
 Node = dict[str, Any]
