@@ -20,6 +20,7 @@ from uuid import UUID
 
 import attrs
 import httpx
+import pydantic
 import pytest
 
 from tests.support.marks import not_src
@@ -249,6 +250,27 @@ def test_renamed_properties_survive_copies(odd: str) -> None:
         assert written(odd, twin) == json.loads(json.dumps(source), parse_float=Decimal)
     assert attrs.evolve(names) == names
     assert "class_='x'" in repr(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (
+            "Tree",
+            {"value": 1.5, "children": [{"value": 2, "children": [], "leaf": {"tree": {"value": 3, "new": "x"}}}]},
+        ),
+        ("Choices", {"pets": [{"kind": "dog", "name": "x", "weight": 0.1}], "when": "soon", "mixed": 7}),
+        ("Enums", {"levels": [1, 9], "colors": ["red", "puce"]}),
+    ],
+)
+def test_pydantic_reads_and_writes_circles_and_choices(odd: str, name: str, value: Node) -> None:
+    kind = getattr(importlib.import_module(f"{odd}.models"), name)
+    adapter = pydantic.TypeAdapter(kind)
+    found = adapter.validate_json(json.dumps(value))
+    assert found == read(odd, name, value)
+    assert adapter.dump_python(found, mode="json") == found.to_dict(mode="json")
+    assert adapter.validate_json(adapter.dump_json(found)) == found
+    assert json.dumps(adapter.json_schema(mode="serialization"))
 
 
 def test_defaults_have_the_types_of_what_is_read(odd: str) -> None:

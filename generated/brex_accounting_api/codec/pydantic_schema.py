@@ -6,10 +6,12 @@ pydantic calls this, and nothing here needs it: its core schemas are plain dicts
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, get_args
 
 Schema = dict[str, Any]
+_UNDER_WAY: ContextVar[frozenset[type]] = ContextVar("under_way", default=frozenset())
 Read = Callable[[Any, Callable[[Any], Any]], Any]
 
 
@@ -34,10 +36,18 @@ def object_schema(
         write: Returns all properties of an instance.
         extra: What becomes of others: "allow" or "ignore".
     """
+    reference = f"{kind.__module__}.{kind.__qualname__}:{id(kind)}"
+    around = _UNDER_WAY.get()
+    if kind in around:  # a circle, which pydantic does not see here
+        return {"type": "definition-ref", "schema_ref": reference}
     fields: dict[str, Schema] = {}
-    for name, type_, required in properties:
-        schema = handler.generate_schema(type_)
-        fields[name] = {"type": "typed-dict-field", "schema": schema, "required": required}
+    token = _UNDER_WAY.set(around | {kind})
+    try:
+        for name, type_, required in properties:
+            schema = handler.generate_schema(type_)
+            fields[name] = {"type": "typed-dict-field", "schema": schema, "required": required}
+    finally:
+        _UNDER_WAY.reset(token)
 
     def validate(value: Any, inner: Callable[[Any], Any]) -> Any:
         return value if isinstance(value, kind) else read(value, inner)
@@ -53,7 +63,7 @@ def object_schema(
             "function": lambda value, inner: inner(write(value)),
             "schema": typed,
         },
-        "ref": f"{kind.__module__}.{kind.__qualname__}:{id(kind)}",
+        "ref": reference,
     }
 
 
