@@ -29,11 +29,14 @@ from brex_accounting import (
     TokenRefreshError,
     begin_consent,
     finish_consent,
+    save_grant,
 )
 from brex_accounting._auth import consent as _consent
+from brex_accounting._auth import grant_store
 from brex_accounting._auth.tokens import fingerprint, store_key
 from brex_accounting._clock import Clock
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
+from tests.support.leaks import assert_holds_no
 
 REDIRECT = "https://partner.example/brex?tenant=7"
 
@@ -410,6 +413,175 @@ async def test_a_store_that_says_why(tmp_path: Any) -> None:
         assert not w.server.requests
 
 
+# -- what discovery says --
+
+
+@pytest.mark.parametrize(
+    ("methods", "client_auth", "used"),
+    [
+        (("client_secret_basic", "client_secret_post"), None, "basic"),
+        (("client_secret_post",), None, "body"),
+        (("client_secret_basic",), None, "basic"),
+        (("client_secret_basic", "client_secret_post"), "body", "body"),
+    ],
+)
+async def test_the_credentials_go_the_way_that_discovery_names(
+    methods: tuple[Any, ...], client_auth: Any, used: str
+) -> None:
+    async with world(auth_methods=methods) as w:
+        consent = pickle.loads(pickle.dumps(await w.begin()))
+        await w.finish(consent, await w.visit(consent), client_auth=client_auth)
+        assert [request.client_auth for request in w.server.requests] == [used]
+
+
+@pytest.mark.parametrize("methods", [None, "client_secret_post", ["private_key_jwt"], []])
+async def test_without_a_word_of_it_they_go_as_basic(methods: Any) -> None:
+    async with world() as w:
+        change = {"token_endpoint_auth_methods_supported": methods}
+        w.sandbox.fault(Fault("merge_json", operation="discovery", json=change))
+        assert (await w.begin())._client_auth == "basic"
+
+
+@pytest.mark.parametrize("promised", [True, False])
+async def test_the_issuer_in_the_callback(*, promised: bool) -> None:
+    async with world(sends_iss=promised) as w:
+        consent = await w.begin()
+        callback = await w.visit(consent)
+        assert ("iss" in httpx.URL(callback).params) == promised
+        without = str(httpx.URL(callback).copy_remove_param("iss"))
+        if promised:
+            with pytest.raises(ConfigurationError, match="does not name the authorization server"):
+                await w.finish(consent, without)
+            assert not w.server.requests
+        await w.finish(consent, callback)
+
+
+async def test_further_parameters_and_a_server_that_wants_them() -> None:
+    async with world(offline_access_needs_prompt=True) as w:
+        consent = await w.begin()
+        with pytest.raises(TokenRefreshError, match="although offline_access was asked for") as caught:
+            await w.finish(consent, await w.visit(consent))
+        assert 'extra={"prompt": "consent"}' in str(caught.value)
+        consent = await w.begin(extra={"prompt": "consent", "login_hint": "a&b=c d"})
+        query = parse_qs(urlsplit(consent.url).query)
+        assert (query["prompt"], query["login_hint"]) == (["consent"], ["a&b=c d"])
+        await w.finish(consent, await w.visit(consent))
+        assert (await w.stored()).token.refresh_token is not None
+        consent = await w.begin(scopes=["accounting.record.read"])
+        with pytest.raises(TokenRefreshError, match=r"no refresh token: ask for the scope offline_access\."):
+            await w.finish(consent, await w.visit(consent))
+
+
+@pytest.mark.parametrize("extra", [None, "prompt=consent", {"state": "x"}, {"prompt": 1}, {"": "x"}, {"prompt": ""}])
+async def test_parameters_that_make_no_sense(extra: Any) -> None:
+    async with world() as w:
+        with pytest.raises(ConfigurationError, match="extra must"):
+            await w.begin(extra=extra)
+        assert not w.sandbox.requests
+
+
+async def test_fewer_scopes_than_asked_for_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    allowed = ("openid", "offline_access", "accounting.record.read")
+    async with world(allowed_scopes=allowed) as w:
+        consent = await w.begin(scopes=["offline_access", "accounting.record.write", "accounting.record.read"])
+        await w.finish(consent, await w.visit(consent))
+        [record] = caplog.records
+        assert record.getMessage() == (
+            "the consent of 'acme' does not grant all that was asked for: accounting.record.write"
+        )
+        caplog.clear()
+        consent = await w.begin(scopes=["offline_access", "accounting.record.read"])
+        callback = await w.visit(consent)
+        w.sandbox.fault(Fault("merge_json", operation="token", json={"scope": "accounting.record.read"}))
+        await w.finish(consent, callback)  # a server need not name offline_access
+        assert not caplog.records
+
+
+# -- odd answers --
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("replace_status", status=201),
+        Fault("bom"),
+        Fault("encode", encoding="gzip", members=2),
+        Fault("encode", encoding="utf-8"),
+    ],
+)
+async def test_an_odd_answer_that_is_a_grant(fault: Fault) -> None:
+    async with world() as w, w.sandbox.serve() as url:
+        consent = await w.begin(issuer=f"{url}/oauth2/default", transport=None)
+        async with httpx.AsyncClient() as browser:
+            callback = (await browser.get(consent.url)).headers["location"]
+        w.sandbox.fault(replace(fault, operation="token"))
+        await w.finish(consent, callback, transport=None)
+        assert len(w.server.requests) == 1
+
+
+@pytest.mark.parametrize("change", [{"token_type": "mac"}, {"access_token": None}, {"error": {"code": 1}}])
+async def test_a_refresh_token_is_stored_whatever_else_comes(change: Any) -> None:
+    async with world() as w:
+        consent = await w.begin()
+        callback = await w.visit(consent)
+        w.sandbox.fault(Fault("merge_json", operation="token", json=change))
+        with pytest.raises(TokenRefreshError, match="'acme' is stored with its refresh token, but the token endpoint"):
+            await w.finish(consent, callback)
+        async with w.client() as brex:
+            await brex.integrations.create("ERP_A", "a")
+        assert w.server.reuse_events == 0
+
+
+# -- consents that were given elsewhere --
+
+
+async def test_a_grant_is_saved_used_and_replaced() -> None:
+    async with world() as w:
+        grant = {"client_id": w.server.client_id, "account": "acme", "token_url": w.sandbox.token_url}
+        first, second = w.server.new_grant(), w.server.new_grant("other")
+        await save_grant(w.store, refresh_token=first, **grant)
+        async with w.client() as brex:
+            await brex.integrations.create("ERP_A", "a")
+            used = await w.stored()
+            await save_grant(w.store, refresh_token=first, **grant)
+            assert await w.stored() == used  # it is used up
+            await save_grant(w.store, refresh_token=second, **grant)
+            assert (await w.stored()).token == Token(refresh_token=second)
+            await save_grant(w.store, refresh_token=first, **grant)
+            assert (await w.stored()).token == Token(refresh_token=second)
+        async with w.client(first) as brex:  # a seed from before
+            await brex.integrations.create("ERP_A", "a")
+        async with w.client(second) as brex:
+            await brex.integrations.create("ERP_A", "a")
+        assert w.server.reuse_events == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"client_id": ""}, "client_id"),
+        ({"account": " "}, "account"),
+        ({"refresh_token": "CANARY CANARY"}, "refresh_token must"),
+        ({"token_url": "http://example.com"}, "token_url must"),
+    ],
+)
+async def test_a_grant_that_makes_no_sense(wrong: dict[str, Any], text: str) -> None:
+    given: dict[str, Any] = {"client_id": "c", "account": "a", "refresh_token": "r"}
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        await save_grant(MemoryTokenStore(), **given | wrong)
+    assert_holds_no("CANARY", caught.value)
+    with pytest.raises(ConfigurationError, match="store must"):
+        await save_grant("store", **given)  # type: ignore[arg-type]
+
+
+async def test_a_grant_that_cannot_be_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grant_store, "STORE_TIMEOUT", 0.0)
+    token = "CANARY" + "-refresh"
+    with pytest.raises(TokenRefreshError, match="'a' was not saved: the token store could not be read") as caught:
+        await save_grant(Sulking(loads=False), client_id="c", account="a", refresh_token=token)
+    assert_holds_no("CANARY", caught.value)
+
+
 # -- arguments --
 
 
@@ -422,6 +594,9 @@ async def test_a_store_that_says_why(tmp_path: Any) -> None:
         ({"client_secret": "\udc80"}, "lone surrogate"),
         ({"account": 7}, "account must be"),
         ({"store": {}}, "store must be"),
+        ({"client_auth": "digest"}, "client_auth must be"),
+        ({"proxy": "x y"}, "proxy"),
+        ({"ssl_context": True}, "ssl_context must be"),
     ],
 )
 async def test_wrong_arguments(options: dict[str, Any], text: str) -> None:
@@ -429,7 +604,7 @@ async def test_wrong_arguments(options: dict[str, Any], text: str) -> None:
         consent = await w.begin()
         with pytest.raises(ConfigurationError, match=text):
             await w.finish(consent, await w.visit(consent), **options)
-        with pytest.raises(ConfigurationError, match="consent must be"):
+        with pytest.raises(ConfigurationError, match=f"consent must be|{text}"):
             await w.finish("consent", "", **options)  # type: ignore[arg-type]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
+import msgspec
 import pytest
 
 from brex_accounting import (
@@ -30,6 +31,7 @@ from brex_accounting import (
     SQLiteTokenStore,
     TokenRefreshError,
     UnauthorizedError,
+    save_grant,
 )
 from brex_accounting._auth.tokens import StoredToken, Token, TokenStore, fingerprint, store_key
 from brex_accounting._clock import Clock
@@ -349,6 +351,96 @@ async def test_a_dead_grant_is_known_to_all_and_a_new_seed_replaces_it(world: Wo
     assert world.posts == 1
     await create(world.client(world.oauth2(refresh_token=world.server.new_grant())))
     assert world.posts == 2
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_refused_refresh_token_is_kept_and_a_person_can_have_it_tried_again(
+    world: World, *, restarted: bool
+) -> None:
+    client = world.client()
+    await create(client)
+    token = (await world.stored()).token.refresh_token or ""
+    world.ahead += 3600
+    world.sandbox.fault(Fault("status", operation="token", status=400, json={"error": "invalid_grant"}))
+    for _ in range(3):
+        with pytest.raises(ReauthorizationRequiredError):
+            await create(client)
+    stored = await world.stored()
+    assert stored.dead
+    assert (stored.token.access_token, stored.token.refresh_token) == (None, token)
+    assert world.posts == 2
+    grant = {"client_id": world.server.client_id, "account": "acme", "token_url": world.sandbox.token_url}
+    await save_grant(world.store, refresh_token=token, **grant)
+    await create(world.client() if restarted else client)
+    assert (world.posts, world.server.reuse_events) == (3, 0)
+
+
+class Replicated(MemoryTokenStore):
+    """Reads come from a replica, which may lag behind."""
+
+    lagging: dict[str, StoredToken | None] | None = None
+
+    async def load(self, key: str) -> StoredToken | None:
+        return await super().load(key) if self.lagging is None else self.lagging.get(key)
+
+
+async def test_a_store_that_answers_with_what_is_old_does_not_make_it_spend_the_old_token() -> None:
+    store = Replicated()
+    async with new_world(store) as world:
+        client = world.client()
+        await create(client)
+        store.lagging = dict(store._stored)
+        world.ahead += 3600
+        store.lagging = None
+        await create(client)
+        for lagging in ({}, {key: replace_version(stored, 1) for key, stored in store._stored.items()}):
+            store.lagging = lagging
+            world.ahead += 3600
+            with pytest.raises(TokenRefreshError, match="answers with an older version than it did before"):
+                await create(client)
+            assert (world.posts, world.server.reuse_events) == (2, 0)
+        store.lagging = None
+        await create(client)
+        assert (world.posts, world.server.reuse_events) == (3, 0)
+
+
+def replace_version(stored: StoredToken, version: int) -> StoredToken:
+    return msgspec.structs.replace(stored, version=version, token=Token("old access", "old refresh"))
+
+
+async def test_a_replica_that_catches_up_is_waited_for() -> None:
+    store = Replicated()
+    async with new_world(store) as world:
+        client = world.client()
+        await create(client)
+        old = dict(store._stored)
+        world.ahead += 3600
+        await create(client)
+        world.ahead += 3600
+
+        class CatchingUp(dict[str, StoredToken]):
+            looks = 0
+
+            def get(self, key: str, default: Any = None) -> Any:
+                self.looks += 1
+                return (old if self.looks < 5 else store._stored).get(key, default)
+
+        store.lagging = CatchingUp()
+        await create(client)
+        assert (world.posts, world.server.reuse_events) == (3, 0)
+
+
+async def test_a_new_consent_counts_though_somebody_removed_the_row_before(world: World) -> None:
+    client = world.client()
+    for _ in range(2):
+        await create(client)
+        world.ahead += 3600
+    assert isinstance(world.store, MemoryTokenStore)
+    world.store._stored.clear()
+    grant = {"client_id": world.server.client_id, "account": "acme", "token_url": world.sandbox.token_url}
+    await save_grant(world.store, refresh_token=world.server.new_grant(), **grant)
+    await create(client)
+    assert world.server.reuse_events == 0
 
 
 async def test_no_grant_at_all(world: World) -> None:

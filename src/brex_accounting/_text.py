@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 EXCERPT_LENGTH = 300
 
@@ -36,3 +39,8 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'[secret]'"
+
+
+def veil(value: T) -> T:
+    """Return the same, and if it is a string, one that shows nothing."""
+    return cast("T", Secret(value)) if isinstance(value, str) else value

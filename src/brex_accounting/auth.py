@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ._auth.oauth2 import PRODUCTION_TOKEN_URL, OAuth2
-from ._auth.secret import Secret, check_token
+from ._auth.secret import Given, check_token
 from ._engine.authorizer import Authorizer
 from .errors import ConfigurationError
 
@@ -19,7 +19,7 @@ class UserToken:
     __slots__ = ("_token",)
 
     def __init__(self, token: str) -> None:
-        secret = Secret(token)
+        secret = Given(token)
         del token  # or it would stand in tracebacks that show locals
         self._token = check_token(secret, "The token")
 
@@ -46,7 +46,7 @@ _GRANT = ("BREX_CLIENT_ID", "BREX_CLIENT_SECRET", "BREX_ACCOUNT", "BREX_TOKEN_ST
 
 def from_environment() -> Authorizer:
     """Read the authorization that the environment names: a user token, or a grant and where it is kept."""
-    token = Secret(os.environ.get("BREX_TOKEN"))
+    token = Given(os.environ.get("BREX_TOKEN"))
     if token.value:
         return UserToken(check_token(token, "BREX_TOKEN"))
     missing = [name for name in _GRANT if not os.environ.get(name)]

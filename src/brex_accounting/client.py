@@ -13,6 +13,7 @@ import httpx
 
 from ._arguments import check_count
 from ._auth.oauth2 import OAuth2
+from ._auth.secret import Given
 from ._clock import Clock
 from ._engine.attempt import Attempt
 from ._engine.authorizer import Authorizer
@@ -21,6 +22,7 @@ from ._http.addresses import check_base_url
 from ._http.exchange import Timeout
 from ._http.network import Network
 from ._retry import RetryPolicy, RetryQuota
+from ._text import veil
 from .auth import UserToken, from_environment
 from .errors import ConfigurationError
 
@@ -94,6 +96,9 @@ class BrexAccounting:
         # Here and in _open, not above: with the rooms and their models, that is most of what an import would cost.
         from ._engine.call import Engine, Shared  # noqa: PLC0415
 
+        given = Given(auth)
+        del auth  # or a token would stand in tracebacks that show locals
+        proxy = veil(proxy)
         if rate_limit is not None and not isinstance(rate_limit, RateLimit):
             raise ConfigurationError("rate_limit must be a RateLimit or None.")
         if on_attempt is not None and (not callable(on_attempt) or inspect.iscoroutinefunction(on_attempt)):
@@ -107,7 +112,7 @@ class BrexAccounting:
                 ssl_context=ssl_context,
                 proxy=proxy,
             ),
-            auth=_authorizer(auth),
+            auth=_authorizer(given),
             limiter=RateLimiter(rate_limit, clock),
             quota=RetryQuota(),
             clock=clock,
@@ -180,13 +185,13 @@ def _check_asyncio() -> None:
         )
 
 
-def _authorizer(auth: object) -> Authorizer:
-    if auth is None:
+def _authorizer(given: Given) -> Authorizer:
+    if given.value is None:
         return from_environment()
-    if isinstance(auth, str):
-        return UserToken(auth)
-    if isinstance(auth, (UserToken, OAuth2)):
-        return auth
+    if isinstance(given.value, str):
+        return UserToken(given.value)
+    if isinstance(given.value, (UserToken, OAuth2)):
+        return given.value
     raise ConfigurationError("auth must be a token, a UserToken, an OAuth2, or None to read the environment.")
 
 

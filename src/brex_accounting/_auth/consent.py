@@ -20,13 +20,13 @@ from brex_accounting._arguments import SURROGATE, check_text
 from brex_accounting._clock import Clock
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting._http.connector import Transport
-from brex_accounting._text import printable
+from brex_accounting._text import Secret, printable, veil
 from brex_accounting.errors import BrexError, ConfigurationError, ReauthorizationRequiredError, TokenRefreshError
 
 from .callback import Callback, read_callback
 from .discovery import PRODUCTION_ISSUER, discover
 from .grant_store import GrantStore, StoreFailure
-from .secret import Secret, check_client_secret
+from .secret import Given, check_client_secret
 from .seeds import with_new_consent
 from .tasks import ShieldedTask
 from .token_endpoint import Route, TokenEndpoint, persist
@@ -107,8 +107,8 @@ async def begin_consent(
         TokenRefreshError: The authorization server gives no answer now.
         InvalidResponseError: Its discovery document cannot be read, or is not to be trusted.
     """
+    proxy = veil(proxy)
     route = Route(transport, ssl_context, proxy)
-    del proxy  # or it would stand in tracebacks that show locals, with its password
     check_text(client_id, "client_id")
     _check_redirect_uri(redirect_uri)
     if isinstance(scopes, str) or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in scopes):
@@ -177,10 +177,10 @@ async def finish_consent(
         ReauthorizationRequiredError: The customer refused.
         TokenRefreshError: The authorization server refused, or could not be asked; or the tokens could not be saved.
     """
-    callback, secret = read_callback(callback_url), Secret(client_secret)
+    callback, secret = read_callback(callback_url), Given(client_secret)
     del callback_url, client_secret  # or they would stand in tracebacks that show locals
+    proxy = veil(proxy)
     route = Route(transport, ssl_context, proxy)
-    del proxy
     if not isinstance(consent, Consent):
         raise ConfigurationError("consent must be what begin_consent returned.")
     check_text(client_id, "client_id")
@@ -294,8 +294,8 @@ class _Redemption:
 
     async def _ask(self) -> TokenReply:
         return await self.endpoint.redeem(
-            self.callback.code or "",
-            self.consent.code_verifier,
+            Secret(self.callback.code or ""),
+            Secret(self.consent.code_verifier),
             self.consent.redirect_uri,
             " ".join(_scopes_of(self.consent)),
             _clock,

@@ -19,10 +19,11 @@ from brex_accounting._arguments import check_text
 from brex_accounting._clock import Clock
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting._http.connector import Transport
+from brex_accounting._text import veil
 from brex_accounting.errors import ConfigurationError, TokenRefreshError
 
 from .refresh import LONGEST_REFRESH, NEEDED_BEFORE, Refresher, Renewed
-from .secret import Secret, check_client_secret, check_token
+from .secret import Given, check_client_secret, check_token
 from .tasks import ShieldedTask
 from .token_endpoint import Route, TokenEndpoint
 from .token_messages import check_client_auth
@@ -78,11 +79,11 @@ class OAuth2:
         proxy: str | None = None,
         transport: Transport = None,
     ) -> None:
-        secret = Secret(client_secret)
-        seed = None if refresh_token is None else Secret(refresh_token)
+        secret = Given(client_secret)
+        seed = None if refresh_token is None else Given(refresh_token)
         del client_secret, refresh_token  # or they would stand in tracebacks that show locals
+        proxy = veil(proxy)
         route = Route(transport, ssl_context, proxy)
-        del proxy
         self._client_id = check_text(client_id, "client_id")
         self._account = check_text(account, "account")
         check_store(store)

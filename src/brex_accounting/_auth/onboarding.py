@@ -11,7 +11,7 @@ from brex_accounting.errors import TokenRefreshError
 
 from .grant_store import GrantStore, StoreFailure
 from .oauth2 import PRODUCTION_TOKEN_URL
-from .secret import Secret, check_token
+from .secret import Given, check_token
 from .seeds import is_known, with_new_consent
 from .tokens import StoredToken, Token, TokenStore, check_store, store_key
 
@@ -36,7 +36,7 @@ async def save_grant(
         ConfigurationError: An argument cannot be right, or the store must be repaired.
         TokenRefreshError: The store cannot save it now.
     """
-    secret = Secret(refresh_token)
+    secret = Given(refresh_token)
     del refresh_token  # or it would stand in tracebacks that show locals
     check_store(store)
     check_text(client_id, "client_id")

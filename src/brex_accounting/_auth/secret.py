@@ -10,13 +10,13 @@ from brex_accounting.errors import ConfigurationError
 from .tokens import _Veiled
 
 
-class Secret(_Veiled, frozen=True):
-    """What a caller passed as a secret, whatever it is."""
+class Given(_Veiled, frozen=True):
+    """What a caller passed as a secret, which may be anything as long as it is not checked."""
 
     value: Any
 
 
-def check_token(secret: Secret, name: str) -> str:
+def check_token(secret: Given, name: str) -> str:
     """Check a token that goes into a header or a form."""
     if not isinstance(secret.value, str) or not VISIBLE_ASCII.fullmatch(secret.value):
         raise ConfigurationError(
@@ -25,7 +25,7 @@ def check_token(secret: Secret, name: str) -> str:
     return str.__str__(secret.value)
 
 
-def check_client_secret(secret: Secret) -> str:
+def check_client_secret(secret: Given) -> str:
     if not isinstance(secret.value, str) or not secret.value:
         raise ConfigurationError("client_secret must be a string, and not empty.")
     if SURROGATE.search(secret.value):  # the error of encoding it would hold it

@@ -20,6 +20,7 @@ from brex_accounting._http.exchange import Timeout
 from brex_accounting._http.network import Network
 from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._retry import RetryPolicy
+from brex_accounting._text import Secret
 
 from .token_messages import ClientAuth, Reply, TokenReply, read_token_reply, token_request
 from .tokens import Token
@@ -141,10 +142,12 @@ class TokenEndpoint:
 
     async def refresh(self, token: Token, clock: Clock) -> TokenReply:
         """Ask once for an access token (RFC 6749 6)."""
-        form = {"grant_type": "refresh_token", "refresh_token": token.refresh_token or ""}
-        return await self._send(form, ("refresh_token",), token, clock)
+        form = {"grant_type": "refresh_token", "refresh_token": Secret(token.refresh_token or "")}
+        return await self._send(form, token, clock)
 
-    async def redeem(self, code: str, code_verifier: str, redirect_uri: str, scope: str, clock: Clock) -> TokenReply:
+    async def redeem(
+        self, code: Secret, code_verifier: Secret, redirect_uri: str, scope: str, clock: Clock
+    ) -> TokenReply:
         """Ask once for what a code gives (RFC 6749 4.1.3). An answer that names no scope grants all that was asked."""
         form = {
             "grant_type": "authorization_code",
@@ -152,10 +155,10 @@ class TokenEndpoint:
             "redirect_uri": redirect_uri,
             "code_verifier": code_verifier,
         }
-        return await self._send(form, ("code", "code_verifier"), Token(scope=scope), clock)
+        return await self._send(form, Token(scope=scope), clock)
 
-    async def _send(self, form: dict[str, str], secrets: tuple[str, ...], before: Token, clock: Clock) -> TokenReply:
-        hidden = self._as_sent(self.client_secret, *(form[name] for name in secrets))
+    async def _send(self, form: dict[str, str], before: Token, clock: Clock) -> TokenReply:
+        hidden = self._as_sent(self.client_secret, *(value for value in form.values() if isinstance(value, Secret)))
 
         def request() -> dict[str, Any]:
             return token_request(self.client_id, self.client_secret, self.client_auth, form)
@@ -174,7 +177,7 @@ class TokenEndpoint:
 
         return await self.route.send(self.url, request, read, seconds=ANSWER_TIMEOUT, clock=clock)
 
-    def _as_sent(self, *secrets: str) -> set[str]:
+    def _as_sent(self, *secrets: str) -> set[Secret]:
         """Return secrets as they are and as they go over the wire."""
         pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
-        return {*secrets, *map(quote_plus, secrets), base64.b64encode(pair.encode()).decode()}
+        return set(map(Secret, (*secrets, *map(quote_plus, secrets), base64.b64encode(pair.encode()).decode())))
