@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -89,11 +89,12 @@ class MemoryExportStore(Desk):
         return datetime.fromtimestamp(self.made_at, UTC), self.until
 
     async def wait(self, seconds: float) -> None:
-        if self._known == self._notes:
-            try:
+        known, self._known = self._known, self._notes
+        if known in {None, self._known}:
+            self._woken.clear()
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)
-            except TimeoutError:
-                return
+            self._known = self._notes
 
     async def held(self) -> list[ExportEntry]:
         return sorted((each for each in self.entries.values() if each.held), key=lambda entry: entry.changed_at)

@@ -365,6 +365,15 @@ async def test_a_note_ends_the_wait(open_store: Open) -> None:
         await store.wait(0.05)  # nothing came since
 
 
+async def test_without_a_note_the_wait_lasts(open_store: Open) -> None:
+    store, other = await open_store(), await open_store()
+    await other.note(["a"])
+    for _ in range(2):
+        began = asyncio.get_running_loop().time()
+        await store.wait(0.15)
+        assert asyncio.get_running_loop().time() - began > 0.1
+
+
 async def test_a_note_between_the_look_and_the_wait_is_not_missed(open_store: Open) -> None:
     store, other = await open_store(), await open_store()
     for writer in (store, other):

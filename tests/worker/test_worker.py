@@ -104,13 +104,17 @@ async def world() -> AsyncIterator[World]:
 @asynccontextmanager
 async def make_world(**options: Any) -> AsyncIterator[World]:
     sandbox = Sandbox(rate_limit=None, clock=lambda: EPOCH + now(), **options)
-    async with (
-        sandbox,
-        BrexAccounting(sandbox.token, base_url=sandbox.url, transport=sandbox.transport, rate_limit=None) as brex,
-    ):
+    async with sandbox, connect(sandbox, sandbox.token) as brex:
         store = MemoryExportStore(virtual_clock())
         store.made_at = 0.0  # an old store: the ERP is not asked about each record
         yield World(sandbox, brex, store)
+
+
+def connect(sandbox: Sandbox, auth: Any) -> BrexAccounting:
+    """A client whose time passes as that of the loop does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brex_accounting.client.Clock", virtual_clock)
+        return BrexAccounting(auth, base_url=sandbox.url, transport=sandbox.transport, rate_limit=None)
 
 
 async def until(condition: Any, within: float = 3600.0) -> None:
@@ -469,6 +473,33 @@ async def test_one_that_brex_fails_for_is_found_and_goes_alone(world: World) -> 
     assert len(asked) < 60
 
 
+async def test_an_erp_that_is_away_holds_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    ids = [world.add() for _ in range(300)]
+    really = world.erp.book
+    away = [True]
+
+    async def book(record: Any) -> Any:
+        if away[0]:
+            world.erp.calls.append(record.id)
+            raise NotBookedError("the ERP cannot be reached") if len(world.erp.calls) % 2 else ConnectionError
+        return await really(record)
+
+    worker = world.worker("upsert")
+    worker._options = replace(worker._options, book=book)
+    running = asyncio.create_task(worker.run())
+    await asyncio.sleep(2 * 3600)
+    assert len(world.erp.calls) < 200
+    assert await world.store.held() == []
+    away[0] = False
+    await until(lambda: {world.status_of(each) for each in ids} == {"EXPORTED"}, within=600)
+    worker.stop()
+    await running
+    world.check()
+    assert len([each for each in caplog.records if "The ERP is away" in each.message]) == 1
+    assert len([each for each in caplog.records if "The ERP answers again" in each.message]) == 1
+    assert len(world.sandbox.requests) < 7200  # nor is Brex asked all the time
+
+
 # -- edits --
 
 
@@ -791,9 +822,7 @@ async def test_a_dead_grant_ends_it(world: World) -> None:
         token_url=world.sandbox.token_url,
         transport=world.sandbox.transport,
     )
-    async with BrexAccounting(
-        auth, base_url=world.sandbox.url, transport=world.sandbox.transport, rate_limit=None
-    ) as world.brex:
+    async with connect(world.sandbox, auth) as world.brex:
         ids = [world.add() for _ in range(20)]
         world.erp.slow = 5.0
         worker = world.worker()
@@ -807,9 +836,7 @@ async def test_a_dead_grant_ends_it(world: World) -> None:
         assert sum(entry.state == "booked" for entry in world.store.entries.values()) == booked
         with pytest.raises(ReauthorizationRequiredError):
             await world.worker().drain(budget=60)
-    async with BrexAccounting(
-        world.sandbox.token, base_url=world.sandbox.url, transport=world.sandbox.transport
-    ) as world.brex:
+    async with connect(world.sandbox, world.sandbox.token) as world.brex:
         await world.worker().drain(budget=600)
     world.check()
     assert len(world.erp.bookings) == len(ids)
@@ -949,6 +976,16 @@ async def test_on_change_that_raises_changes_nothing(world: World, caplog: pytes
     world.check()
     assert "on_change raised ZeroDivisionError" in caplog.text
     assert "98765.43" not in caplog.text
+
+
+async def test_an_id_that_cannot_be_used_does_not_stop_the_others(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = world.add(), world.add(id="x" * 3000)
+    await world.worker().drain(budget=60)
+    assert world.status_of(good) == "EXPORTED"
+    assert world.status_of(bad) == "READY_FOR_EXPORT"
+    assert "cannot be used" in caplog.text
 
 
 async def test_a_mistake_of_ours_ends_it_and_is_not_swallowed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,15 @@ from typing import Literal
 
 from . import _erp
 from . import _machine as machine
+from ._breaker import Breaker
 from ._brex import Look
 from ._entries import ExportEntry
 from ._machine import Next
 from ._trouble import log
 from ._work import Work
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the jobs while the ERP is away."""
 FRESH = 5.0
 """Seconds for which a record that was read may wait for its booking; then it is read again."""
 
@@ -42,16 +45,37 @@ class Booker:
         self._options = work.options
         self._clock = work.clock
         self._report = report
+        self._breaker = Breaker(work.options.concurrency, work.clock)
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Start calls for which there is room now."""
         work = self._work
-        while self.jobs and len(work.calls) < self._options.concurrency and not work.stopping.is_set():
+        while self.jobs and not work.stopping.is_set():
+            stale = self._is_stale(self.jobs[0].look)
+            calls = len(work.calls)
+            if not stale and (calls >= self._options.concurrency or not self._breaker.allows(calls)):
+                break
             job = self.jobs.popleft()
-            if self._is_stale(job.look):
+            if stale:
                 work.active.discard(job.entry.record_id)
             else:
                 work.spawn(self._perform(job), work.calls)
+        if self.jobs and self._breaker.open and not work.calls and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._work.kick()
+
+    def close(self) -> None:
+        """Leave nothing behind in the event loop."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def erp_is_away(self) -> bool:
+        return self._breaker.open
 
     def elapsed(self, record_id: str) -> float | None:
         """Return the seconds since the request in doubt went out, if this process sent it."""
@@ -67,7 +91,7 @@ class Booker:
         if job.do == "find":
             assert self._options.find is not None  # noqa: S101 - the machine asks for it only then
             answer = await _erp.find(self._options.find, job.look.record, self._options.book_timeout)
-            _warn(entry, answer)
+            self._judge(entry, answer, failed=isinstance(answer, machine.Doubt))
             step = machine.after_find(entry, answer, job.look.seen, self._clock.wall(), self._work.rules)
             if step.do != "book" or self._is_stale(job.look) or self._work.stopping.is_set():
                 self._work.spawn(self._close(entry, step), self._work.closers)
@@ -97,7 +121,7 @@ class Booker:
         except asyncio.CancelledError:
             self.cut.append(conclude(machine.Doubt("the worker was stopped during the call")))
             raise
-        _warn(entry, answer)
+        self._judge(entry, answer, failed=isinstance(answer, (machine.Doubt, machine.Nothing)))
         result = conclude(answer)
         step = Next(result, "report" if result.state in {"booked", "refused"} else "nothing")
         self._work.spawn(self._close(intent, step), self._work.closers)
@@ -112,7 +136,11 @@ class Booker:
         else:
             self._work.done(entry)
 
-
-def _warn(entry: ExportEntry, answer: machine.Answer) -> None:
-    if isinstance(answer, machine.Doubt):
-        log.warning("%s: %s.", entry.record_id, answer.message)
+    def _judge(self, entry: ExportEntry, answer: machine.Answer, *, failed: bool) -> None:
+        """Say what is in doubt, and notice when the ERP as a whole fails."""
+        if isinstance(answer, machine.Doubt):
+            log.warning("%s: %s.", entry.record_id, answer.message)
+        if failed:
+            self._breaker.failed(entry.record_id)
+        else:
+            self._breaker.succeeded()

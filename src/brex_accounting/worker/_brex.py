@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from brex_accounting._arguments import is_id
 from brex_accounting.client import BrexAccounting
 from brex_accounting.models import AccountingRecord, InvalidRecord
 
@@ -103,7 +104,7 @@ async def poll(brex: BrexAccounting, store: ExportStore, since: datetime | None,
     def keep(record: InvalidRecord) -> None:
         if record.record_id is None:
             log.error("A record whose id cannot be read is passed over: %s", record.reason)
-        elif _stage(_status_in(record.raw)) == "ready":
+        elif _stage(_status_in(record.raw)) == "ready" and _is_usable(record.record_id):
             waiting.append(record.record_id)
 
     for filters in (
@@ -115,12 +116,20 @@ async def poll(brex: BrexAccounting, store: ExportStore, since: datetime | None,
             async for record in records:
                 if record.source_type == "BILL":
                     latest = max(latest, record.updated_at)
-                if record.review_status == READY:
+                if record.review_status == READY and _is_usable(record.id):
                     waiting.append(record.id)
                 if len(waiting) >= BATCH:
                     record_ids, waiting[:] = waiting[:], []
                     await store.note(record_ids)
     await store.note(waiting, bills_until=latest)
+
+
+def _is_usable(record_id: str) -> bool:
+    """Return whether a record can be asked for and reported; one that cannot must not stop the others."""
+    usable = is_id(record_id)
+    if not usable:
+        log.error("A record whose id cannot be used is passed over: it has %d characters.", len(record_id))
+    return usable
 
 
 def _bills_from(until: datetime | None, since: datetime | None, overlap: timedelta) -> datetime:

@@ -16,6 +16,8 @@ from ._reporting import Reporter
 from ._work import LONGEST_WAIT, Change, Work, end
 
 READS_AT_ONCE = 4
+WITHOUT_ERP = {"booked", "refused", "exported", "returned"}
+"""States in which Brex is looked at first."""
 ACTIVE_PAUSE = 0.02
 """Seconds between two looks into the store while records are worked on: each that is done asks for one."""
 
@@ -83,6 +85,9 @@ class Feeder:
         limit = len(work.active) + BATCH
         due = await work.stored(lambda: work.store.due(now, limit, latest=work.rules.latest(now)))
         entries = [entry for entry in due if entry.record_id not in work.active][: work.reads.most]
+        if self._booker.erp_is_away:  # enough for the next try, and what needs no ERP
+            tries = [entry for entry in entries if entry.state not in WITHOUT_ERP][: 0 if ahead else 1]
+            return tries + [entry for entry in entries if entry.state in WITHOUT_ERP]
         busy = ahead >= 2 * work.options.concurrency
         return [] if busy and self._polling and len(entries) < BATCH else entries  # more will come
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,4 +91,4 @@ def _check_async(function: Any, name: str) -> Any:
 
 def _is_async(function: Any) -> bool:
     method = getattr(function, "__call__", None)  # noqa: B004 - that of an object that is called
-    return any(inspect.iscoroutinefunction(each) or asyncio.iscoroutinefunction(each) for each in (function, method))
+    return any(inspect.iscoroutinefunction(each) for each in (function, method))

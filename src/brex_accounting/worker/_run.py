@@ -57,6 +57,7 @@ class Run:
         finally:
             self.stopping.set()
             await end({*loops, *work.readers, *work.calls, *work.closers})
+            self._booker.close()
             await self._save_doubts()
         if work.fatal is not None:
             raise work.fatal

@@ -220,10 +220,11 @@ class SQLiteExportStore(Desk):
         return await self._database().read(select)
 
     async def wait(self, seconds: float) -> None:
-        """Wait so long, or until somebody has noted something since the last call of `due`."""
+        """Wait so long, or until somebody has noted something since the last call of `due` or `wait`."""
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0:
-            if await self._database().read(self._version) != self._known:
+            known, self._known = self._known, await self._database().read(self._version)
+            if known not in {None, self._known}:
                 return
             await asyncio.sleep(min(LOOK_EVERY, left))
 
