@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
 PRODUCTION = "https://api.brex.com"
 STAGING = "https://api-staging.brex.com"
-"""Brex's own staging. It is no sandbox: customers' tokens do not work there."""
+"""Brex's own staging. It is not a sandbox: customers' tokens do not work there."""
 
 _UNCHANGED: Any = ...
 
 
 class BrexAccounting:
     """A client of the Brex Accounting API, for the one account that its token belongs to.
+
+    ::
 
         async with BrexAccounting("bxt_…") as brex:
             integration = await brex.integrations.create("ERP_A", "acct-42")
@@ -138,6 +140,8 @@ class BrexAccounting:
 
     def with_options(self, *, timeout: float | httpx.Timeout = _UNCHANGED, retry: RetryPolicy = _UNCHANGED) -> Self:
         """Return a view of this client in which what is given here applies instead.
+
+        ::
 
             patient = brex.with_options(retry=RetryPolicy(deadline=600.0))
 

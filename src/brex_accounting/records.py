@@ -29,6 +29,8 @@ GET = Operation("getAccountingRecord", read_record, safe=True)
 class Records:
     """The accounting records of the account that the token belongs to.
 
+    ::
+
         async for record in brex.records.ready_for_export():
             ...
         outcomes = await brex.records.report_all(results)

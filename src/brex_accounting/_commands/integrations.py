@@ -79,7 +79,7 @@ def disconnect(
     """Pause an active integration.
 
     Args:
-        integration_id: The integration's id, int_….
+        integration_id: The integration's id, ``int_…``.
         ensure: It is fine if it is paused already. Prints nothing.
         json: Print JSON.
     """
@@ -106,7 +106,7 @@ def reactivate(
     """Resume a paused integration.
 
     Args:
-        integration_id: The integration's id, int_….
+        integration_id: The integration's id, ``int_…``.
         ensure: It is fine if it is active already. Prints nothing.
         json: Print JSON.
     """

@@ -98,7 +98,7 @@ def get(
     """Show a record, with links to its receipts that work for 15 minutes.
 
     Args:
-        record_id: The record's id, accr_….
+        record_id: The record's id, ``accr_…``.
         single_entry: Leave out the balancing lines.
         json: Print JSON instead. Amounts are text, with each of their digits.
     """

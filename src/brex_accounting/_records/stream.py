@@ -27,6 +27,8 @@ OnInvalid = Callable[[InvalidRecord], None]
 class RecordStream(AsyncIterator[T_co], Generic[T_co]):
     """What `pages`, `iterate` and `ready_for_export` return: an asynchronous iterator that loses nothing.
 
+    ::
+
         async with brex.records.ready_for_export() as records:
             async for record in records:
                 ...

@@ -21,6 +21,8 @@ from ._tokens import PostgresTokenStore
 class PostgresStores:
     """Tokens and exports of all accounts in one PostgreSQL database, for any number of processes and machines.
 
+    ::
+
         async with PostgresStores("postgresql://localhost/exports") as stores:
             await stores.create_tables()
             auth = OAuth2("client-id", "client-secret", account="customer-7", store=stores.tokens)

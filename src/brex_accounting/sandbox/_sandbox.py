@@ -37,6 +37,8 @@ _REQUESTS_LOGGED: Final = 100_000
 class Sandbox:
     """The Accounting API to try things on, without Brex and without real books.
 
+    ::
+
         async with Sandbox(records=500) as sandbox:
             brex = BrexAccounting(sandbox.token, base_url=sandbox.url, transport=sandbox.transport)
 
@@ -85,7 +87,7 @@ class Sandbox:
             records: the number of samples: of every 20, 7 are CARD, 7 REIMBURSEMENT and 6 BILL. Or the records
                 themselves, as for add_record.
             id_key: the name of an integration's id, since Brex's description and examples disagree.
-            token: the access token, which begins with bxt_; None means a random one.
+            token: the access token, which begins with ``bxt_``; None means a random one.
             recent_days: lists without a lower bound for updated_at silently leave out records that did not change in
                 this many days, as Brex reportedly does; None means that they hold all records.
             rate_limit: the number of requests, and the seconds, that a token has; None means no limit.
@@ -225,6 +227,8 @@ class Sandbox:
     @asynccontextmanager
     async def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
         """Serve on a real socket while the context lasts, and yield the URL; port 0 picks a free one.
+
+        ::
 
             async with sandbox.serve() as url:
                 brex = BrexAccounting(sandbox.token, base_url=url)

@@ -36,7 +36,7 @@ class WebhookOptions:
     """The behavior of the sender; ValueError when an option is invalid.
 
     Attributes:
-        secret: the first signing secret, whsec_ and base64; None means a random one.
+        secret: the first signing secret, ``whsec_`` and base64; None means a random one.
         pauses: the seconds before the second attempt, the third and so on; after the last the sender gives up.
         timeout: how many seconds an attempt waits for its answer.
     """

@@ -101,6 +101,8 @@ PRUNE = f"""
 class SQLiteExportStore(Desk):
     """Keeps one account's exports in a file, for all processes on one machine; never on a network drive.
 
+    ::
+
         store = SQLiteExportStore("export.db")
 
     Making one touches no file: the first call makes the file, for its owner alone (0600; in WAL mode, with ``-wal`` and

@@ -96,6 +96,8 @@ class Desk(ABC):
     async def note(self, record_ids: Iterable[str], *, bills_until: datetime | None = None) -> None:
         """Note that these records may be ready for export. A worker that runs anywhere takes them up at once.
 
+        ::
+
             await store.note(event.record_ids)      # then answer the webhook
 
         When it returns, they are on the disk. An id that is noted more often is looked at once more, not booked again.

@@ -24,6 +24,8 @@ from ._store import ExportStore
 class ExportWorker:
     """Books each record once and reports it once, for the account of `brex`, whatever dies in between.
 
+    ::
+
         async def book(record: AccountingRecord) -> str:            # the ERP's reference
             ...
 
