@@ -63,6 +63,7 @@ bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py
 	@test -d .venv-generator || scripts/check_generated.sh
 	$(BIN)/python benchmarks/records.py
+	$(BIN)/python benchmarks/exports.py
 
 docs: .venv/made-for-tests
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --builder html docs build/docs
