@@ -21,7 +21,7 @@ from brex_accounting.worker import SQLiteExportStore
 from brex_accounting.worker import _sqlite as sqlite
 from tests.support.project import ROOT
 
-RECORDS = int(os.environ.get("RECORDS", "1000"))
+RECORDS = int(os.environ.get("RECORDS", "400"))
 SOAK = "RECORDS" in os.environ
 
 WORKER = """

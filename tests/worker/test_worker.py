@@ -811,6 +811,26 @@ async def test_an_hour_without_brex_is_waited_out_and_logged_once(
     assert all(entry.held is None for entry in world.store.entries.values())
 
 
+async def test_a_list_that_fails_does_not_stop_the_rest(world: World) -> None:
+    ids = [world.add(source_type="BILL") for _ in range(50)]
+    iterate = world.brex.records.iterate
+
+    def without_lists(**filters: Any) -> Any:
+        if "ids" not in filters:
+            raise ServerError("no", status=500)
+        return iterate(**filters)
+
+    world.brex.records.iterate = without_lists  # type: ignore[method-assign,assignment]
+    async with world.running():
+        await asyncio.sleep(1000)
+        await world.store.note(ids)
+        await until(lambda: {world.status_of(each) for each in ids} == {"EXPORTED"}, within=5)
+        world.brex.records.iterate = iterate  # type: ignore[method-assign]
+        other = world.add()
+        await until(lambda: world.status_of(other) == "EXPORTED", within=60)
+    world.check()
+
+
 async def test_a_dead_grant_ends_it(world: World) -> None:
     server = world.sandbox.authorization
     auth = OAuth2(
@@ -939,14 +959,15 @@ async def test_the_budget_of_drain(world: World) -> None:
     world.check()
 
 
-async def test_a_lost_answer_of_a_report(world: World) -> None:
-    good, bad = world.add(), world.add()
-    world.erp.always = {bad: "refuse"}
-    world.sandbox.fault(Fault("reset_after", operation=REPORT, times=1))
-    async with world.running():
-        await until(lambda: world.entry(good).state == "exported")
-        await until(lambda: world.entry(bad).state == "returned")
-    assert len(world.reported(good)) == len(world.reported(bad)) == 1
+@pytest.mark.parametrize("keys", [True, False])
+async def test_a_lost_answer_of_a_report(keys: bool) -> None:
+    async with make_world(honor_idempotency_keys=keys) as world:
+        good, bad = world.add(), world.add()
+        world.erp.always = {bad: "refuse"}
+        world.sandbox.fault(Fault("reset_after", operation=REPORT, times=1))
+        assert await world.worker().drain(budget=60) is None
+        assert (world.entry(good).state, world.entry(bad).state) == ("exported", "returned")
+        assert len(world.reported(good)) == len(world.reported(bad)) == 1
 
 
 # -- what is told --

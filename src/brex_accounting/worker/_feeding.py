@@ -38,7 +38,7 @@ class Feeder:
     async def poll(self) -> None:
         """Poll now and then; with `once`, now."""
         options = self._work.options
-        while await self._work.ready_for_brex():
+        while await self._work.ready_for_brex("poll"):
             problem: BrexError | None = None
             self._polling = True
             try:
@@ -61,7 +61,7 @@ class Feeder:
 
     async def run(self) -> None:
         """Take up what is due. With `once`, stop the run when nothing is."""
-        while await self._work.ready_for_brex():
+        while await self._work.ready_for_brex("read"):
             self._kicked.clear()
             entries = await self._take()
             if entries is None:

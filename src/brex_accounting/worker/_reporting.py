@@ -72,12 +72,19 @@ class Reporter:
             task.add_done_callback(self._reporters.discard)
 
     async def _report(self, entries: Sequence[ExportEntry]) -> None:
-        if not await self._work.ready_for_brex():
+        if not await self._work.ready_for_brex("report"):
             self._work.done(*entries)
             return
         looks = await self._work.look(entries)
         if looks is None:
             return
+        ready = await self._sort_out(entries, looks)
+        if ready:
+            outcomes = await self._work.brex.records.report_all([_result(entry) for entry in ready.values()])
+            await self._conclude(ready, outcomes)
+
+    async def _sort_out(self, entries: Sequence[ExportEntry], looks: dict[str, Look]) -> dict[str, ExportEntry]:
+        """Return what is to be reported as Brex shows it now; let the rest go its way."""
         now = self._work.clock.wall()
         ready, rest = dict[str, ExportEntry](), list[ExportEntry]()
         for entry in entries:
@@ -87,9 +94,7 @@ class Reporter:
             else:
                 rest.append(entry)
         await self._decide(rest, looks)
-        if ready:
-            outcomes = await self._work.brex.records.report_all([_result(entry) for entry in ready.values()])
-            await self._conclude(ready, outcomes)
+        return ready
 
     async def _conclude(self, entries: dict[str, ExportEntry], outcomes: Sequence[ReportOutcome]) -> None:
         """Save what came of a report; let go of what got no definite answer."""
@@ -108,12 +113,15 @@ class Reporter:
                 )
         await self._work.save(changed)
         self._work.done(*(entry for entry, _ in changed))
-        if unanswered:
-            problem = problem or BrexError("No answer said whether the report was taken.")
-            await self._work.let_go("report", unanswered, self._portion, problem)
-        else:
+        if not unanswered:
             self._portion.succeeded(entries)
             self._work.brex_succeeded("report")
+            return
+        looks = await self._work.look(unanswered)  # one that left READY_FOR_EXPORT says what came of its report
+        left = {} if looks is None else await self._sort_out(unanswered, looks)
+        if left:
+            problem = problem or BrexError("No answer said whether the report was taken.")
+            await self._work.let_go("report", list(left.values()), self._portion, problem)
 
 
 def _result(entry: ExportEntry) -> ExportResult:

@@ -63,7 +63,8 @@ class Work:
         self.reads = Portion(BATCH)
         self._brex_trouble = Trouble("Brex", clock)
         self._store_trouble = Trouble("The store", clock)
-        self._resume_at = 0.0
+        self._resume_at = dict[str, float]()
+        """When each part may ask Brex again: what fails for one may work for another."""
 
     # -- tasks --
 
@@ -212,11 +213,11 @@ class Work:
         if self.once or isinstance(error, (ReauthorizationRequiredError, ConfigurationError)):
             self.fail(error)
         pause = self._brex_trouble.begin(part, error)
-        self._resume_at = max(self._resume_at, self.clock.monotonic() + pause)
+        self._resume_at[part] = max(self._resume_at.get(part, 0.0), self.clock.monotonic() + pause)
 
-    async def ready_for_brex(self) -> bool:
+    async def ready_for_brex(self, part: str) -> bool:
         """Wait while Brex is in trouble. False: the run ends meanwhile."""
-        while (left := self._resume_at - self.clock.monotonic()) > INSTANT:
+        while (left := self._resume_at.get(part, 0.0) - self.clock.monotonic()) > INSTANT:
             if self.stopping.is_set():
                 return False
             with suppress(TimeoutError):
