@@ -38,7 +38,7 @@ def is_address(url: httpx.URL) -> bool:
     except ValueError:
         return False
     host = url.raw_host.decode("ascii").removesuffix(".")
-    is_host = ":" in host or all(re.fullmatch(r"\w[-\w]*", label) for label in host.split("."))
+    is_host = ":" in host or all(re.fullmatch(r"\w([-\w]*\w)?", label) for label in host.split("."))
     return is_host and 0 < (1 if url.port is None else url.port) < 2**16
 
 

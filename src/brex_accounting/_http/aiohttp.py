@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import httpx
 
@@ -13,38 +15,50 @@ from brex_accounting.errors import ConfigurationError
 def aiohttp_transport(*, max_connections: int = 20) -> httpx.AsyncBaseTransport:
     """Make a transport on aiohttp, which takes much less CPU for a call than httpx's own when many run at once.
 
-    Pass ``transport=aiohttp_transport`` to the client, which then makes one for each event loop and closes it; or the
-    result of this function, which stays yours to close and serves one event loop. Proxies of the environment are not
-    used.
+    Pass ``transport=aiohttp_transport`` to the client, which then makes one for each event loop, gives it the client's
+    `ssl_context` and `proxy` (or the environment's proxy; SOCKS is not supported) and closes it. Or pass the result of
+    this function, which stays yours to close, serves one event loop and uses no proxy.
 
     Args:
         max_connections: Connections at a time; not fewer than the client's `max_connections`, or calls wait twice.
 
     Raises:
-        ConfigurationError: The extra is not installed.
+        ConfigurationError: The extra is not installed, or the certificates cannot be read.
     """
     check_count(max_connections, "max_connections")
     if find_spec("httpx_aiohttp") is None:
         raise ConfigurationError('aiohttp_transport needs an extra: pip install "brex-accounting[aiohttp]".')
-    import httpx_aiohttp  # noqa: PLC0415 - an extra
+    from .aiohttp_transport import AiohttpTransport  # noqa: PLC0415 - an extra
 
-    limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
-    return httpx_aiohttp.AiohttpTransport(limits=limits)
+    return AiohttpTransport(max_connections)
 
 
 def by_cause(error: Exception) -> Exception:
-    """Name what happened to aiohttp: httpx-aiohttp calls every broken connection a timeout of connecting.
+    """Translate what aiohttp raises, for httpx-aiohttp calls every broken connection a timeout of connecting.
 
-    That class promises that nothing was sent, which of a reset is not true.
+    That class promises that nothing was sent, which is not true of a reset. And aiohttp quotes what it could not read:
+    the body of an answer, which no error may show.
     """
-    cause = error.__cause__
-    if cause is None or not type(cause).__module__.startswith("aiohttp."):
+    cause: Any = error if _is_of_aiohttp(error) else error.__cause__
+    if not _is_of_aiohttp(cause):
         return error
     names = {kind.__name__ for kind in type(cause).__mro__}
-    if "ConnectionTimeoutError" in names:
-        return httpx.ConnectTimeout(str(cause))
-    if "ServerTimeoutError" in names:
-        return httpx.ReadTimeout(str(cause))
-    if "ClientConnectorError" in names:
-        return httpx.ConnectError(str(cause))
-    return httpx.ReadError(str(cause))
+    translated = next(translate(cause) for name, translate in _TRANSLATIONS.items() if name in names)
+    translated.__cause__ = cause
+    return translated
+
+
+_TRANSLATIONS: dict[str, Callable[[Any], Exception]] = {
+    "ConnectionTimeoutError": lambda cause: httpx.ConnectTimeout(str(cause)),
+    "ServerTimeoutError": lambda cause: httpx.ReadTimeout(str(cause)),
+    "ClientHttpProxyError": lambda cause: httpx.ProxyError(str(cause.status)),
+    "ClientConnectorError": lambda cause: httpx.ConnectError(str(cause.os_error)),
+    "ClientResponseError": lambda _: httpx.RemoteProtocolError("the answer is not HTTP"),
+    "ServerDisconnectedError": lambda _: httpx.ReadError("Server disconnected without sending a response."),
+    "Exception": lambda cause: httpx.ReadError(str(cause)),
+}
+"""By the name of a class, the first that fits."""
+
+
+def _is_of_aiohttp(error: object) -> bool:
+    return type(error).__module__.startswith("aiohttp.")

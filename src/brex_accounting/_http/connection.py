@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import ssl
+import sys
 from typing import Any
 
 import httpx
@@ -18,6 +21,15 @@ def is_closed(stream: Any) -> bool:
     return bool(stream.get_extra_info("is_readable"))
 
 
+def is_socket_readable(sock: socket.socket) -> bool:
+    """Whether there is something to read, be it only the end."""
+    if sys.platform == "win32":
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()  # select takes no descriptor above 1,023
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def holds_more(response: httpx.Response) -> bool | None:
     """Whether something was received beyond this answer, which was read to its end; None if that cannot be seen.
 
@@ -31,16 +43,16 @@ def holds_more(response: httpx.Response) -> bool | None:
     try:
         if body._httpcore_stream._stream._connection._h11_state.trailing_data[0]:  # noqa: SLF001
             return True
-        tls = stream.get_extra_info("ssl_object")
-        if tls is not None and _has_decrypted(tls):
-            return True
         stream = stream._stream  # noqa: SLF001
+        encrypted = hasattr(stream, "transport_stream")
+        if encrypted and _has_decrypted(stream._ssl_object):  # noqa: SLF001
+            return True
         while hasattr(stream, "transport_stream"):
             stream = stream.transport_stream
         unread = bool(stream._protocol.read_queue)  # noqa: SLF001
     except AttributeError:  # another release of httpcore or anyio, or HTTP/2
         return None
-    return unread if tls is None else (None if unread else False)  # under TLS it may be a notice of its own
+    return None if unread and encrypted else unread  # it may be a notice of TLS itself
 
 
 def _has_decrypted(tls: ssl.SSLObject) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from brex_accounting.errors import ConfigurationError
+from brex_accounting.errors import BrexError, ConfigurationError
 
+from .exchange import DirectTransport
 from .proxies import check_proxy, environment_proxy
 from .tls import shared_context
 
@@ -21,53 +22,57 @@ KEEP_ALIVE = 5.0
 
 def check_connecting(transport: object, ssl_context: object = None, proxy: object = None) -> None:
     """Check how connections are to be made. Raises ConfigurationError."""
-    if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport) and not callable(transport):
+    given = isinstance(transport, httpx.AsyncBaseTransport)
+    if transport is not None and not given and not callable(transport):
         raise ConfigurationError("transport must be an httpx.AsyncBaseTransport, or a callable that makes one.")
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise ConfigurationError("ssl_context must be an ssl.SSLContext, such as ssl.create_default_context() gives.")
     if proxy is not None:
         check_proxy(proxy)
-    if transport is not None and (ssl_context is not None or proxy is not None):
-        raise ConfigurationError("A transport has its own certificates and proxy: leave out ssl_context and proxy.")
+    if given and (ssl_context is not None or proxy is not None):
+        raise ConfigurationError(_ITS_OWN)
 
 
-def make_given(transport: Callable[[], httpx.AsyncBaseTransport]) -> httpx.AsyncBaseTransport:
-    """Make a transport of the caller's kind."""
-    made: object = None
-    try:
-        made = transport()
-    except ConfigurationError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the caller's code
-        reason = f"raised {type(error).__name__}"
-    else:
-        if isinstance(made, httpx.AsyncBaseTransport):
-            return made
-        reason = f"gave a {type(made).__name__}, which is not an httpx.AsyncBaseTransport"
-    raise ConfigurationError(f"transport was called and {reason}.")
+_ITS_OWN = "A transport has its own certificates and proxy: leave out ssl_context and proxy."
 
 
 class Connector:
-    """Makes the transport of a slot: one connection, HTTP/1.1, by the proxy of the caller or the environment."""
+    """Makes transports: with the certificates and the proxy of the caller, or else of the environment."""
 
     def __init__(self, base_url: httpx.URL, ssl_context: ssl.SSLContext | None, proxy: str | None) -> None:
         self._base_url = base_url
         self._ssl_context = ssl_context
         self._given_proxy = proxy
 
-    async def __call__(self) -> httpx.AsyncBaseTransport:
+    def _proxy(self) -> httpx.Proxy | None:
         given = self._given_proxy
-        proxy = environment_proxy(self._base_url) if given is None else check_proxy(given)
+        return environment_proxy(self._base_url) if given is None else check_proxy(given)
+
+    async def __call__(self) -> httpx.AsyncBaseTransport:
+        """Make the transport of a slot: one connection, HTTP/1.1."""
+        proxy = self._proxy()
         encrypted = self._base_url.scheme == "https" or (proxy is not None and proxy.url.scheme == "https")
-        reason = ""
+        context = self._ssl_context or await shared_context(verify=encrypted)
+        if proxy is not None and proxy.url.scheme == "https":
+            proxy = httpx.Proxy(proxy.url, ssl_context=context, auth=proxy.auth)
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
+        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+
+    def make_given(self, make: Callable[[], httpx.AsyncBaseTransport]) -> httpx.AsyncBaseTransport:
+        """Make a transport of the caller's kind."""
+        made: object = None
         try:
-            context = self._ssl_context or await shared_context(verify=encrypted)
-            if proxy is not None and proxy.url.scheme == "https":
-                proxy = httpx.Proxy(proxy.url, ssl_context=context, auth=proxy.auth)
-            limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
-            return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
-        except Exception as error:  # noqa: BLE001 - SSL_CERT_FILE and SSL_CERT_DIR may name anything
-            reason = type(error).__name__
-        raise ConfigurationError(
-            f"The certificates cannot be read ({reason}): check SSL_CERT_FILE and SSL_CERT_DIR, or pass ssl_context."
-        )
+            made = make()
+        except BrexError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the caller's code
+            reason = f"raised {type(error).__name__}"
+        else:
+            reason = f"gave a {type(made).__name__}, which is not an httpx.AsyncBaseTransport"
+        if not isinstance(made, httpx.AsyncBaseTransport):
+            raise ConfigurationError(f"transport was called and {reason}.")
+        if isinstance(made, DirectTransport):
+            made.configure(self._ssl_context, self._proxy())
+        elif self._ssl_context is not None or self._given_proxy is not None:
+            raise ConfigurationError(_ITS_OWN)
+        return made

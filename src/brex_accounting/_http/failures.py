@@ -14,6 +14,7 @@ import httpx
 from .response import Cause, TransportFailure
 
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+OUT_OF_DESCRIPTORS = "too many open files: this process has used up its file descriptors"
 
 
 def read_failure(error: Exception, *, sent: bool) -> TransportFailure:
@@ -22,10 +23,12 @@ def read_failure(error: Exception, *, sent: bool) -> TransportFailure:
         return TransportFailure("no answer in time", sent=sent, timed_out=True)
     if isinstance(error, httpx.ProxyError) and (status := re.match(r"[1-5]\d\d\b", str(error))):
         return _proxy_failure(int(status[0]), sent=sent)
-    if not sent and _is_out_of_descriptors(error):
-        text = "too many open files: this process has used up its file descriptors"
-        return TransportFailure(text, sent=False, timed_out=False, cause=Cause.DESCRIPTORS)
-    return TransportFailure(f"{type(error).__name__}: {error}".removesuffix(": "), sent=sent, timed_out=False)
+    if not sent and is_out_of_descriptors(error):
+        return TransportFailure(OUT_OF_DESCRIPTORS, sent=False, timed_out=False, cause=Cause.DESCRIPTORS)
+    text = str(error)
+    if isinstance(error, httpx.ProtocolError):  # h11 quotes what it did not understand, or would not send
+        text = "" if isinstance(error, httpx.LocalProtocolError) else text.partition(":")[0]
+    return TransportFailure(f"{type(error).__name__}: {text}".removesuffix(": "), sent=sent, timed_out=False)
 
 
 def _proxy_failure(status: int, *, sent: bool) -> TransportFailure:
@@ -38,7 +41,7 @@ def _proxy_failure(status: int, *, sent: bool) -> TransportFailure:
     return TransportFailure(f"the proxy answered {status}", sent=sent, timed_out=False, cause=cause)
 
 
-def _is_out_of_descriptors(error: BaseException) -> bool:
+def is_out_of_descriptors(error: BaseException) -> bool:
     """Whether a call of the system failed because of it, or looking up a name did, which does not say why."""
     for link in _links(error):
         if isinstance(link, OSError) and link.errno in {errno.EMFILE, errno.ENFILE}:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -15,10 +15,11 @@ from brex_accounting._clock import TimeLimit
 from brex_accounting._version import __version__
 from brex_accounting.errors import ConfigurationError
 
-from .connector import Connector, Transport, check_connecting, make_given
-from .exchange import Exchange, Timeout
-from .pool import CLOSED, ConnectionPool, Slot
-from .response import Response, TransportFailure
+from .connector import Connector, Transport, check_connecting
+from .exchange import Exchange, Message, Timeout, parsed
+from .failures import read_failure
+from .pool import CLOSED, ConnectionPool, Slot, free_descriptors
+from .response import Cause, Response, TransportFailure
 
 __all__ = ["CLOSED", "HEADERS", "Network", "Slot", "Transport"]
 
@@ -70,7 +71,9 @@ class Network:
         pool = self._pools.get(loop)
         if pool is None:
             pool = self._new_pool()
-            with self._opening:  # other threads have loops of their own
+            with self._opening:  # other threads have event loops of their own
+                if self._closed:
+                    raise ConfigurationError(CLOSED)
                 for other in [other for other in self._pools if other.is_closed()]:
                     del self._pools[other]
                 self._pools[loop] = pool
@@ -81,13 +84,20 @@ class Network:
         given = self._transport
         if given is None or isinstance(given, httpx.AsyncBaseTransport):
             return ConnectionPool(self._size, self._connect, given=given, owned=False)
-        return ConnectionPool(self._size, self._connect, given=make_given(given), owned=True)
+        return ConnectionPool(self._size, self._connect, given=self._connect.make_given(given), owned=True)
 
     async def aclose(self) -> None:
-        self._closed = True
-        pool = self._pools.get(asyncio.get_running_loop())
-        if pool is not None:
-            await pool.aclose()
+        """Close the connections, those of other threads' event loops too; calls under way go on to their end."""
+        loop = asyncio.get_running_loop()
+        with self._opening:
+            self._closed = True
+            pools = dict(self._pools)
+        for other, pool in pools.items():
+            if other is not loop:
+                with contextlib.suppress(RuntimeError):  # it has ended
+                    other.call_soon_threadsafe(pool.shut)
+        if loop in pools:
+            await pools[loop].aclose()
 
     async def exchange(
         self, slot: Slot, request: Mapping[str, Any], headers: Mapping[str, str], limit: Timeout
@@ -100,13 +110,36 @@ class Network:
             headers: Further ones; each may replace one of those that every request carries.
             limit: How long it may take.
         """
+        try:
+            message = self._message(request, headers)
+        except Exception as error:  # noqa: BLE001 - as for those of a transport
+            return read_failure(error, sent=False)
+        finally:
+            del request, headers  # which hold secrets, and would stand in the locals of a traceback
+        received = await self._send(slot, message, limit)
+        if isinstance(received, TransportFailure) and received.cause is Cause.DESCRIPTORS and await free_descriptors():
+            received = await self._send(slot, message, limit)
+        return received
+
+    def _message(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> Message:
+        address = self._base_url + request["url"]
+        url = parsed(address)
+        if params := request.get("params"):
+            url = httpx.URL(url, params=params)
+        return Message(
+            method=request["method"].upper(),
+            url=str(url) if params else address,
+            host=url.netloc.decode("ascii"),
+            headers={**HEADERS, **headers, **request.get("headers", {})},
+            content=request.get("content"),
+        )
+
+    async def _send(self, slot: Slot, message: Message, limit: Timeout) -> Response | TransportFailure:
         exchange = Exchange()
         slot.broken = True
         try:
-            message = self._message(request, headers, {"timeout": limit.phases, "trace": exchange.trace})
-            del request, headers  # which hold secrets, and would stand in the locals of a traceback
             with TimeLimit(limit.whole):
-                received = await exchange.run(slot.transport, message)
+                received = await exchange.run(slot.transport, message, limit)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, the call ends in a known outcome
             return exchange.ended_by(error)
         except BaseException as error:  # noqa: BLE001 - it is raised again
@@ -116,24 +149,6 @@ class Network:
         finally:
             if exchange.half_open is not None:
                 slot.pool.close(exchange.half_open)
-            exchange.forget()
-        slot.broken, slot.stream = not exchange.reusable, exchange.stream
+            slot.stream = exchange.stream
+        slot.broken = not exchange.reusable
         return received
-
-    def _message(
-        self, request: Mapping[str, Any], headers: Mapping[str, str], extensions: dict[str, Any]
-    ) -> httpx.Request:
-        return httpx.Request(
-            request["method"],
-            _parsed(self._base_url + request["url"]),
-            params=request.get("params"),
-            headers={**HEADERS, **headers, **request.get("headers", {})},
-            content=request.get("content"),
-            extensions=extensions,
-        )
-
-
-@lru_cache(maxsize=64)
-def _parsed(url: str) -> httpx.URL:
-    """Parsing takes a tenth of the CPU time of a call, and most calls go to one of a few addresses."""
-    return httpx.URL(url)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +21,13 @@ from brex_accounting.errors import ConfigurationError
 
 from .connection import is_closed
 from .connector import KEEP_ALIVE, Connect
+from .exchange import DirectTransport
 from .gate import Gate
 
 CLOSED = "The client is closed: make a new one."
+
+_pools = weakref.WeakSet["ConnectionPool"]()
+_pools_lock = threading.Lock()
 
 
 SWEEP_EVERY = 1.0
@@ -54,10 +60,14 @@ class ConnectionPool:
         self._given = given
         self._owned = owned
         self._idle: list[Slot] = []
-        self._closing: set[asyncio.Task[None]] = set()
+        self.closing: set[asyncio.Task[None]] = set()
+        """Connections and transports on their way out."""
+        self._in_use = 0
         self._closed = False
         self._sweeping: asyncio.TimerHandle | None = None
         self._shutdown = self._close_on_shutdown()
+        with _pools_lock:
+            _pools.add(self)
 
     async def open(self) -> None:
         """Have `aclose` called when the event loop ends, if nobody calls it before."""
@@ -71,16 +81,25 @@ class ConnectionPool:
         await self._gate.acquire(again=again)
         try:
             self.check_open()
-            if self._idle:
-                return self._idle.pop()
-            return Slot(await self._connect() if self._given is None else self._given, self)
+            if self._given is not None:
+                slot = Slot(self._given, self)
+            elif self._idle:
+                slot = self._idle.pop()
+            else:
+                slot = Slot(await self._connect(), self)
         except BaseException:
             self._gate.release()
             raise
+        self._in_use += 1
+        return slot
 
     def release(self, slot: Slot) -> None:
+        self._in_use -= 1
         if self._given is not None:
+            if slot.broken and isinstance(self._given, DirectTransport):
+                self._given.discard(slot.stream)
             self._gate.release()
+            self._close_given()
         elif slot.broken or self._closed:
             self.close(slot.transport, self._gate.release)
         else:
@@ -107,14 +126,14 @@ class ConnectionPool:
             return
 
         def done(task: asyncio.Task[None]) -> None:
-            self._closing.discard(task)
+            self.closing.discard(task)
             if task.cancelled():  # as asyncio.run does with all tasks when it ends, even before they have begun
                 self.close(open_, then)
             else:
                 then()
 
         task = self.loop.create_task(_close_quietly(open_))
-        self._closing.add(task)
+        self.closing.add(task)
         task.add_done_callback(done)
 
     def close_idle(self) -> None:
@@ -125,6 +144,17 @@ class ConnectionPool:
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
+
+    def shut(self) -> None:
+        """Refuse further calls and close what is idle; what is in use is closed when its exchange has ended."""
+        self._closed = True
+        self.close_idle()
+        self._close_given()
+
+    def _close_given(self) -> None:
+        if self._closed and self._owned and self._in_use == 0 and self._given is not None:
+            self._owned = False
+            self.close(self._given)
 
     async def aclose(self) -> None:
         await self._shutdown.aclose()
@@ -138,12 +168,27 @@ class ConnectionPool:
         try:
             yield
         finally:
-            self._closed = True
-            self.close_idle()
-            if self._given is not None and self._owned:
-                self.close(self._given)
-            if self._closing:
-                await asyncio.wait(self._closing)
+            self.shut()
+            if self.closing:
+                await asyncio.wait(self.closing)
+
+
+async def free_descriptors() -> bool:
+    """Close the idle connections of all clients of the process; return whether there were any in this event loop."""
+    loop = asyncio.get_running_loop()
+    with _pools_lock:
+        pools = list(_pools)
+    closing = set[asyncio.Task[None]]()
+    for pool in pools:
+        if pool.loop is loop:
+            pool.close_idle()
+            closing |= pool.closing
+        else:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                pool.loop.call_soon_threadsafe(pool.close_idle)
+    if closing:
+        await asyncio.wait(closing)
+    return bool(closing)
 
 
 async def _close_quietly(open_: Any) -> None:
