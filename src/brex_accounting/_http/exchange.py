@@ -29,7 +29,7 @@ class Timeout:
 
     whole: float
     phases: Mapping[str, float | None]
-    by_phase: bool = False
+    by_phase: bool = True
     """Whether a phase may have less than the whole."""
 
     @classmethod
@@ -38,9 +38,9 @@ class Timeout:
             for phase, most in value.as_dict().items():
                 if most is not None:
                     check_positive(most, f"The {phase} timeout")
-            return cls(inf, value.as_dict(), by_phase=True)
+            return cls(inf, value.as_dict())
         seconds = check_positive(value, "timeout")
-        return cls(seconds, httpx.Timeout(seconds).as_dict())
+        return cls(seconds, httpx.Timeout(seconds).as_dict(), by_phase=False)
 
     def within(self, remaining: float) -> Timeout:
         """The same, but no longer than what remains of the call."""
