@@ -58,6 +58,7 @@ soak: .venv/made-for-tests
 	RECORDS=100000 $(BIN)/python -m pytest tests/test_records.py -k memory -n0 --no-cov
 	KILLS=200 $(BIN)/python -m pytest tests/worker/test_deaths.py -k random -n0 --no-cov --timeout=900
 	RECORDS=100000 $(BIN)/python -m pytest tests/worker/test_soak.py -n0 --no-cov --timeout=1800
+	SOAK=1 FLEET_ACCOUNTS=200 FLEET_RECORDS=40 FLEET_PROCESSES=4 FLEET_KILLS=30 $(BIN)/python -m pytest tests/test_fleet.py -k killed -n0 --no-cov --timeout=1200
 
 bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py

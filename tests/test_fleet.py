@@ -1,0 +1,226 @@
+"""The fleet, on a real PostgreSQL and real workers of procrastinate."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import procrastinate
+import pytest
+from procrastinate import jobs
+
+from brex_accounting import ConfigurationError, ReauthorizationRequiredError
+from brex_accounting import fleet as fleet_module
+from brex_accounting.fleet import _Fleet, export_blueprint, give_back, notice
+from brex_accounting.postgres import PostgresStores
+from brex_accounting.sandbox import Sandbox
+from brex_accounting.worker import WorkerRunningError
+from tests.support.postgres import new_database
+
+SOURCES = Path(__file__).parent.parent
+ACCOUNTS = int(os.environ.get("FLEET_ACCOUNTS", "8"))
+RECORDS = int(os.environ.get("FLEET_RECORDS", "5"))
+KILLS = int(os.environ.get("FLEET_KILLS", "3"))
+PROCESSES = int(os.environ.get("FLEET_PROCESSES", "2"))
+
+
+class Site:
+    """A database with the queue's and our tables, and an app."""
+
+    def __init__(self, dsn: str, stores: PostgresStores) -> None:
+        self.dsn = dsn
+        self.stores = stores
+        self.worked: list[tuple[str, bool]] = []
+        self.answers: dict[str, Any] = {}
+        self.accounts: Callable[[], AsyncIterator[str]] = self._none
+        self.app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, max_size=4))
+        blueprint = export_blueprint(self.open_worker, self.accounts, poll_every=3600.0, budget=5.0)  # type: ignore[arg-type]
+        self.app.add_tasks_from(blueprint, namespace="brex")
+
+    async def _none(self) -> AsyncIterator[str]:
+        for account in ():
+            yield account
+
+    @asynccontextmanager
+    async def open_worker(self, account: str) -> AsyncIterator[Any]:
+        site = self
+
+        class Worker:
+            async def drain(self, *, budget: float, poll: bool) -> float | None:
+                assert budget == 5.0
+                site.worked.append((account, poll))
+                answer = site.answers.get(account)
+                if isinstance(answer, BaseException):
+                    raise answer
+                return answer  # type: ignore[no-any-return]
+
+        yield Worker()
+
+    async def defer(self, account: str, **arguments: Any) -> None:
+        await fleet_module._defer(self.app, "brex:export_account", account, "poll", **arguments)
+
+    async def run(self) -> None:
+        await self.app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
+
+    async def waiting(self) -> list[Any]:
+        return list(await self.app.job_manager.list_jobs_async(status="todo"))
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    dsn = new_database()
+    async with PostgresStores(dsn) as stores:
+        await stores.create_tables()
+        made = Site(dsn, stores)
+        async with made.app.open_async():
+            await made.app.schema_manager.apply_schema_async()
+            yield made
+
+
+async def test_a_notice_is_noted_and_wakes_one_job(site: Site) -> None:
+    await notice(site.app, site.stores, "a", ["accr_1"])
+    await notice(site.app, site.stores, "a", ["accr_1", "accr_2"])
+    await notice(site.app, site.stores, "b", ["accr_3"])
+    assert (await site.stores.exports("a").status()).ready == 2
+    await site.run()
+    assert sorted(site.worked) == [("a", False), ("b", False)]
+
+
+async def test_what_is_due_later_is_deferred_and_holds_up_nothing(site: Site) -> None:
+    site.answers["a"] = 3000.0
+    await site.defer("a")
+    await site.run()
+    [later] = await site.waiting()
+    assert later.scheduled_at is not None
+    assert later.task_kwargs == {"account": "a", "poll": False, "failures": 0}
+    site.answers["a"] = None
+    await notice(site.app, site.stores, "a", ["accr_1"])  # a job that begins later has the same lock
+    await site.run()
+    assert site.worked == [("a", True), ("a", False)]
+
+
+@pytest.mark.parametrize("error", [ReauthorizationRequiredError("the grant is dead"), ConfigurationError("no such")])
+async def test_what_a_person_must_mend_is_left_until_the_next_poll(site: Site, error: Exception) -> None:
+    site.answers |= {"bad": error, "good": None}
+    await site.defer("bad")
+    await site.defer("good")
+    await site.run()
+    assert site.worked == [("bad", True), ("good", True)]
+    assert await site.waiting() == []
+
+
+async def test_what_passes_is_tried_again_after_a_growing_pause(site: Site) -> None:
+    site.answers |= {"away": ConnectionError("a mistake of open_worker"), "busy": WorkerRunningError("another one")}
+    await site.defer("busy")
+    await site.defer("away")
+    await site.run()
+    [again] = await site.waiting()
+    assert again.task_kwargs["account"] == "busy"
+    failed = await site.app.job_manager.list_jobs_async(status="failed")
+    assert [job.task_kwargs["account"] for job in failed] == ["away"]  # an error of the user's code: for all to see
+
+
+async def test_accounts_that_fail_half_way_do_not_stop_those_before(site: Site) -> None:
+    async def accounts() -> AsyncIterator[str]:
+        yield "a"
+        raise OSError
+
+    fleet = _Fleet(site.open_worker, accounts, 3600.0, 5.0)
+    with pytest.raises(OSError):  # noqa: PT011 - the user's own
+        await fleet.poll(site.app, 60 * fleet._slot("a"))
+    [job] = await site.waiting()
+    assert job.task_kwargs["account"] == "a"
+
+
+def test_polls_are_spread_over_the_period() -> None:
+    fleet = _Fleet(None, None, 3600.0, 5.0)  # type: ignore[arg-type]
+    assert fleet.cron == "* * * * *"
+    slots = [fleet._slot(f"customer-{number}") for number in range(6000)]
+    assert set(slots) == set(range(60))
+    assert max(slots.count(slot) for slot in range(60)) < 200
+    assert _Fleet(None, None, 1.0, 5.0).cron == "* * * * * */1"  # type: ignore[arg-type]
+
+
+async def test_a_job_of_a_dead_worker_is_given_back(site: Site) -> None:
+    await site.defer("a")
+    dead = await site.app.job_manager.register_worker()
+    job = await site.app.job_manager.fetch_job(queues=None, worker_id=dead)
+    assert job is not None
+    await site.defer("a")  # the same again, behind it
+    await site.app.job_manager.unregister_worker(dead)
+    await give_back(site.app)  # which cannot have it wait twice
+    status = await site.app.job_manager.get_job_status_async(job.id or 0)
+    assert status is jobs.Status.FAILED
+    await site.run()
+    assert site.worked == [("a", True)]
+    assert await site.waiting() == []
+
+
+async def test_an_app_without_the_tasks_is_refused(site: Site) -> None:
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=site.dsn))
+    with pytest.raises(ConfigurationError, match="export_blueprint"):
+        await notice(app, site.stores, "a", [])
+
+
+@pytest.mark.parametrize("arguments", [{"poll_every": 0}, {"budget": -1.0}, {"accounts": None}])
+def test_arguments_that_cannot_be_right(arguments: dict[str, Any]) -> None:
+    good: dict[str, Any] = {"open_worker": lambda _: None, "accounts": list}
+    with pytest.raises(ConfigurationError):
+        export_blueprint(**good | arguments)
+
+
+@pytest.mark.timeout(600 if "SOAK" in os.environ else 120)
+async def test_processes_killed_at_random_book_each_record_once(tmp_path: Path) -> None:
+    chance, dsn = random.Random(1), new_database()
+    ledger = tmp_path / "ledger"
+    ledger.touch()
+    async with Sandbox() as sandbox, sandbox.serve() as url, PostgresStores(dsn) as stores:
+        tokens = {f"customer-{n}": sandbox.add_account(f"customer-{n}", records=RECORDS).token for n in range(ACCOUNTS)}
+        await stores.create_tables()
+        app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn))
+        async with app.open_async():
+            await app.schema_manager.apply_schema_async()
+        environment = os.environ | {
+            "FLEET_URL": url,
+            "FLEET_DSN": dsn,
+            "FLEET_TOKENS": json.dumps(tokens),
+            "FLEET_LEDGER": str(ledger),
+            "PYTHONPATH": str(SOURCES),
+        }
+
+        async def start() -> asyncio.subprocess.Process:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.support.fleet_app", stdout=subprocess.PIPE, env=environment
+            )
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+            return process
+
+        processes = [await start() for _ in range(PROCESSES)]
+        try:
+            for _ in range(KILLS):
+                await asyncio.sleep(chance.uniform(0.3, 1.5))
+                number = chance.randrange(PROCESSES)
+                processes[number].kill()
+                await processes[number].wait()
+                processes[number] = await start()
+            everything = {id_ for account in sandbox.accounts.values() for id_ in account.state.records}
+            for name in tokens:
+                while (await stores.exports(name).status()).exported < RECORDS:
+                    await asyncio.sleep(0.2)
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGKILL)
+                await process.wait()
+    booked = ledger.read_text("utf-8").split()
+    assert sorted(booked) == sorted(everything)
+    assert len(booked) == ACCOUNTS * RECORDS
