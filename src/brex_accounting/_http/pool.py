@@ -54,7 +54,7 @@ class ConnectionPool:
     """The slots of one event loop: with a transport each, or all around the one that the caller brought."""
 
     def __init__(self, size: int, connect: Connect, *, given: httpx.AsyncBaseTransport | None, owned: bool) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._gate = Gate(size)
         self._connect = connect
         self._given = given

@@ -57,18 +57,18 @@ class AuthorizationServer:
         new_secret: Callable[[], str],
     ) -> None:
         self.options = options
-        self.scopes = frozenset(api_scopes) | _OPENID_SCOPES
+        self.scopes: frozenset[str] = frozenset(api_scopes) | _OPENID_SCOPES
         self.grants: list[Grant] = []
         self.requests: deque[TokenRequest] = deque(maxlen=_REQUESTS_LOGGED)
-        self.access_tokens_issued = 0
-        self.refresh_tokens_issued = 0
+        self.access_tokens_issued: int = 0
+        self.refresh_tokens_issued: int = 0
         self._clock = clock
         self._new_secret = new_secret
         self._clients: dict[str, str] = {}
         self._refresh_tokens: dict[str, RefreshToken] = {}
         self._access_tokens: dict[str, AccessToken] = {}
         self._codes: dict[str, Code] = {}
-        self.client_id, _ = self.new_client(options.client_id, options.client_secret)
+        self.client_id: str = self.new_client(options.client_id, options.client_secret)[0]
 
     @property
     def client_secret(self) -> str:
