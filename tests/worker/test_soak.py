@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from brex_accounting.worker import SQLiteExportStore
-from brex_accounting.worker import _sqlite as sqlite
+from brex_accounting.worker import _schema as sqlite
 from tests.support.project import ROOT
 
 RECORDS = int(os.environ.get("RECORDS", "400"))

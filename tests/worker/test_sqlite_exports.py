@@ -24,7 +24,7 @@ import pytest
 
 from brex_accounting import ConfigurationError, Outcome
 from brex_accounting.worker import ExportEntry, ExportStoreError, SQLiteExportStore, WorkerRunningError
-from brex_accounting.worker import _sqlite as module
+from brex_accounting.worker import _schema as module
 from brex_accounting.worker._entries import StoreLostError
 
 ENTRY = ExportEntry("accr_1", "booked", content="c", changed_at=5.0)

@@ -26,6 +26,8 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: ": it is read-only; make it writable",
     sqlite3.SQLITE_CANTOPEN: ": the folder or the file cannot be opened",
 }
+_ROLLED_BACK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY}
+"""Why a commit fails and certainly changes nothing."""
 _LASTING = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE}
 
 T = TypeVar("T")
@@ -211,7 +213,9 @@ class _Database:
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            problem = explain(error, self._path, Outcome.UNKNOWN)
+            if _code(error) in _ROLLED_BACK:
+                raise
+            problem = explain(error, self._path, Outcome.UNKNOWN)  # such as an fsync that failed
         if problem is not None:
             raise problem
         return results
@@ -235,9 +239,13 @@ def _settle(job: _Job[Any], connection: sqlite3.Connection) -> None:
 def explain(error: sqlite3.Error, path: Path, outcome: Outcome = Outcome.NOT_APPLIED) -> ExportStoreError:
     """Say what happened without SQLite's own words, some of which repeat what is stored."""
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
+    code = _code(error)
     if code in _LASTING:
         message = f"{path} is damaged, or not a store of exports ({name}): move it away, or bring back a copy."
         return StoreLostError(message, outcome=outcome)
     advice = _ADVICE.get(code, "")
     return ExportStoreError(f"{path} cannot be used: {name}{advice}.", outcome=outcome)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)) & 0xFF

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sqlite3
-import time
 import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,88 +13,27 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from brex_accounting._arguments import check_datetime
 from brex_accounting._clock import Clock
-from brex_accounting._files import LockFile, check_path, create_database, is_locked, is_there, make_folder, take_lock
+from brex_accounting._files import LockFile, check_path, is_locked, take_lock
 from brex_accounting.errors import ConfigurationError, Outcome
 
+from . import _schema as schema
 from ._connection import Connection
 from ._entries import (
-    FINISHED,
-    OPEN,
     EntryChangedError,
     ExportEntry,
     ExportStoreError,
-    StoreLostError,
     WorkerRunningError,
 )
-from ._store import COLUMNS, Desk, Tally, to_row, unknown
+from ._store import Desk, Tally, to_row, unknown
 
-BUSY_TIMEOUT = 10.0
-"""Seconds that a call waits for other processes' writes."""
 LOOK_EVERY = 0.05
 """Seconds between two looks for what other processes noted; a look takes some 20 microseconds."""
 LOCK_ATTEMPTS = 3
 """Whoever asks whether a worker runs holds the lock for an instant."""
-PRUNE_AT_ONCE = 5000
-APPLICATION_ID = int.from_bytes(b"BrxE")
-SCHEMA = 1
-_OPEN = ", ".join(f"'{state}'" for state in OPEN)
-_FINISHED = ", ".join(f"'{state}'" for state in FINISHED)
-_IS_OPEN = f"held IS NULL AND state IN ({_OPEN})"
-TABLES = (
-    "CREATE TABLE store (made_at REAL NOT NULL, bills_until TEXT, polled_at REAL, fence TEXT, worker TEXT)",
-    """
-    CREATE TABLE exports (
-        record_id TEXT PRIMARY KEY, state TEXT NOT NULL, version INTEGER, content TEXT, reference_id TEXT,
-        deep_link_url TEXT, message TEXT, held TEXT, attempts INTEGER NOT NULL, due REAL NOT NULL,
-        changed_at REAL NOT NULL, handled INTEGER NOT NULL, noticed INTEGER NOT NULL,
-        opened_at REAL NOT NULL,            -- since when it is open
-        touched INTEGER NOT NULL DEFAULT 0  -- its notices when a person changed it last
-    )
-    """,
-    # What is finished is in none of these but the last.
-    f"CREATE INDEX exports_due ON exports (due) WHERE {_IS_OPEN}",
-    "CREATE INDEX exports_noticed ON exports (due) WHERE noticed > handled",
-    f"CREATE INDEX exports_open ON exports (opened_at) WHERE state IN ({_OPEN})",
-    "CREATE INDEX exports_held ON exports (changed_at) WHERE held IS NOT NULL",
-    "CREATE INDEX exports_state ON exports (state, changed_at)",
-)
-_NAMES = ", ".join(COLUMNS)
-_SELECT = f"SELECT {_NAMES} FROM exports"  # noqa: S608 - our own names
-# INDEXED BY: left alone, SQLite takes the index of the states and sorts.
-_DUE = f"{_SELECT} INDEXED BY exports_due WHERE {_IS_OPEN}"
-_NOTICED = f"{_SELECT} INDEXED BY exports_noticed WHERE noticed > handled"
-DUE = (f"{_DUE} AND due <= ? ORDER BY due LIMIT ?", f"{_DUE} AND due > ? ORDER BY due LIMIT ?")
-NOTICED = f"{_NOTICED} ORDER BY due LIMIT ?"
-NEXT_NOTICED = "SELECT 1 FROM exports INDEXED BY exports_noticed WHERE noticed > handled LIMIT 1"
-NEXT_DUE = f"SELECT min(due) FROM exports INDEXED BY exports_due WHERE {_IS_OPEN}"  # noqa: S608 - our own names
-OLDEST = f"SELECT min(opened_at) FROM exports INDEXED BY exports_open WHERE state IN ({_OPEN})"  # noqa: S608
-HELD = f"{_SELECT} INDEXED BY exports_held WHERE held IS NOT NULL ORDER BY changed_at"
-COUNT = "SELECT state, count(*) FROM exports GROUP BY state"
-COUNT_HELD = "SELECT state, count(*) FROM exports INDEXED BY exports_held WHERE held IS NOT NULL GROUP BY state"
-NOTE = """
-    INSERT INTO exports (record_id, state, attempts, due, changed_at, handled, noticed, opened_at)
-    VALUES (?1, 'ready', 0, ?2, ?2, 0, 1, ?2) ON CONFLICT (record_id) DO UPDATE SET noticed = noticed + 1
-"""
-SAVE = f"""
-    INSERT INTO exports ({_NAMES}, opened_at) VALUES ({", ".join("?" * len(COLUMNS))}, ?)
-    ON CONFLICT (record_id) DO UPDATE SET
-        {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in {"record_id", "noticed"})},
-        opened_at = CASE WHEN state IN ({_FINISHED}) THEN excluded.opened_at ELSE opened_at END
-    WHERE touched <= excluded.noticed
-"""  # noqa: S608 - our own names
-FORGET = "DELETE FROM exports WHERE record_id = ? AND noticed = ?"
-TOUCH = "UPDATE exports SET noticed = noticed + 1, touched = noticed + 1 WHERE record_id = ?"
-PRUNE = f"""
-    DELETE FROM exports WHERE record_id IN (
-        SELECT record_id FROM exports
-        WHERE state IN ({_FINISHED}) AND changed_at < ? AND noticed <= handled LIMIT {PRUNE_AT_ONCE}
-    )
-"""  # noqa: S608 - our own names
 
 
 class SQLiteExportStore(Desk):
@@ -171,7 +109,11 @@ class SQLiteExportStore(Desk):
         def select(database: sqlite3.Connection) -> list[ExportEntry]:
             self._known = self._version(database)
             rows = dict[str, ExportEntry]()
-            for query, values in ((DUE[0], (now, limit)), (DUE[1], (latest, limit)), (NOTICED, (limit,))):
+            for query, values in (
+                (schema.DUE[0], (now, limit)),
+                (schema.DUE[1], (latest, limit)),
+                (schema.NOTICED, (limit,)),
+            ):
                 rows |= {row[0]: ExportEntry(*row) for row in database.execute(query, values)}
             return sorted(rows.values(), key=lambda entry: entry.due)[:limit]
 
@@ -181,9 +123,9 @@ class SQLiteExportStore(Desk):
         """Return when the next entry is due, in seconds since 1970."""
 
         def select(database: sqlite3.Connection) -> float | None:
-            if database.execute(NEXT_NOTICED).fetchone():
+            if database.execute(schema.NEXT_NOTICED).fetchone():
                 return now
-            (due,) = database.execute(NEXT_DUE).fetchone()
+            (due,) = database.execute(schema.NEXT_DUE).fetchone()
             return None if due is None else max(now, due)
 
         return await self._database().read(select)
@@ -195,11 +137,11 @@ class SQLiteExportStore(Desk):
 
         def save(database: sqlite3.Connection) -> None:
             self._check_fence(database)
-            if rows and database.executemany(SAVE, rows).rowcount != len(rows):
+            if rows and database.executemany(schema.SAVE, rows).rowcount != len(rows):
                 raise EntryChangedError(
                     "A person changed a record meanwhile: nothing was saved.", outcome=Outcome.NOT_APPLIED
                 )
-            database.executemany(FORGET, forgotten)
+            database.executemany(schema.FORGET, forgotten)
 
         await self._database().write(save)
 
@@ -207,7 +149,7 @@ class SQLiteExportStore(Desk):
         """Return one entry. None: the record is not known."""
 
         def select(database: sqlite3.Connection) -> ExportEntry | None:
-            row = database.execute(f"{_SELECT} WHERE record_id = ?", (record_id,)).fetchone()
+            row = database.execute(f"{schema.SELECT} WHERE record_id = ?", (record_id,)).fetchone()
             return None if row is None else ExportEntry(*row)
 
         return await self._database().read(select)
@@ -236,7 +178,7 @@ class SQLiteExportStore(Desk):
         """Return what a person must look at, the longest held first."""
 
         def select(database: sqlite3.Connection) -> list[ExportEntry]:
-            return [ExportEntry(*row) for row in database.execute(HELD)]
+            return [ExportEntry(*row) for row in database.execute(schema.HELD)]
 
         return await self._database().read(select)
 
@@ -245,7 +187,7 @@ class SQLiteExportStore(Desk):
         moment = check_datetime(before, "before").timestamp()
 
         def delete(database: sqlite3.Connection) -> int:
-            number = database.execute(PRUNE, (moment,)).rowcount
+            number = database.execute(schema.PRUNE, (moment,)).rowcount
             if number:  # what is older than this is no longer known
                 database.execute("UPDATE store SET made_at = max(made_at, min(?, ?))", (moment, self._clock.wall()))
             return number
@@ -266,7 +208,7 @@ class SQLiteExportStore(Desk):
 
         def note(database: sqlite3.Connection) -> None:
             now = self._clock.wall()
-            database.executemany(NOTE, ((record_id, now) for record_id in record_ids))
+            database.executemany(schema.NOTE, ((record_id, now) for record_id in record_ids))
             if until is not None:
                 mark = "bills_until = max(coalesce(bills_until, ''), ?), polled_at = ?"
                 database.execute(f"UPDATE store SET {mark}", (until, now))  # noqa: S608 - our own words
@@ -277,12 +219,12 @@ class SQLiteExportStore(Desk):
     async def _tally(self) -> Tally:
         def count(database: sqlite3.Connection) -> Tally:
             numbers = dict[Any, int]()
-            for state, number in database.execute(COUNT).fetchall():
+            for state, number in database.execute(schema.COUNT).fetchall():
                 numbers[state, False] = number
-            for state, number in database.execute(COUNT_HELD).fetchall():
+            for state, number in database.execute(schema.COUNT_HELD).fetchall():
                 numbers[state, True] = number
                 numbers[state, False] -= number
-            (oldest,) = database.execute(OLDEST).fetchone()
+            (oldest,) = database.execute(schema.OLDEST).fetchone()
             until, polled_at, worker = database.execute("SELECT bills_until, polled_at, worker FROM store").fetchone()
             return Tally(numbers, oldest, until and datetime.fromisoformat(until), polled_at, worker)
 
@@ -291,12 +233,12 @@ class SQLiteExportStore(Desk):
 
     async def _change(self, record_id: str, change: Callable[..., ExportEntry]) -> None:
         def replace(database: sqlite3.Connection) -> None:
-            row = database.execute(f"{_SELECT} WHERE record_id = ?", (record_id,)).fetchone()
+            row = database.execute(f"{schema.SELECT} WHERE record_id = ?", (record_id,)).fetchone()
             if row is None:
                 raise ConfigurationError(unknown(record_id))
             now = self._clock.wall()
-            database.execute(SAVE, (*to_row(change(ExportEntry(*row), now=now)), now))
-            database.execute(TOUCH, (record_id,))
+            database.execute(schema.SAVE, (*to_row(change(ExportEntry(*row), now=now)), now))
+            database.execute(schema.TOUCH, (record_id,))
             self._notes += 1
 
         await self._database().write(replace)
@@ -305,8 +247,11 @@ class SQLiteExportStore(Desk):
 
     def _database(self) -> Connection:
         if self._connection is None or self._owner != os.getpid():
-            self._connection, self._owner = Connection(self._path, partial(_open, self._path, self._clock)), os.getpid()
-            weakref.finalize(self, self._connection.end)
+            self._connection, self._owner = (
+                Connection(self._path, partial(schema.open_database, self._path, self._clock)),
+                os.getpid(),
+            )
+            weakref.finalize(self, _end, self._connection, self._owner)
         return self._connection
 
     def _version(self, database: sqlite3.Connection) -> tuple[int, int]:
@@ -332,61 +277,6 @@ class SQLiteExportStore(Desk):
         raise WorkerRunningError(message, outcome=Outcome.NOT_APPLIED)
 
 
-def _open(path: Path, clock: Clock) -> sqlite3.Connection:
-    make_folder(path.parent)
-    if not is_there(path):
-        create_database(path)
-    for suffix in ("-wal", "-shm"):
-        is_there(path.with_name(path.name + suffix))
-    uri = f"{path.as_uri()}?mode=rw"  # never make the file: SQLite would make it for everybody
-    database = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
-    try:
-        _prepare(database, path, clock)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _prepare(database: sqlite3.Connection, path: Path, clock: Clock) -> None:
-    """Make the tables in an empty file; refuse a file of another application or a newer version."""
-
-    def number(query: str) -> int:
-        return int(database.execute(query).fetchone()[0])
-
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("PRAGMA fullfsync = ON")  # macOS: an fsync that deserves the name
-    if number("PRAGMA application_id") != APPLICATION_ID:
-        _use_wal(database)
-        database.execute("BEGIN IMMEDIATE")
-        if number("PRAGMA application_id") == number("SELECT count(*) FROM sqlite_master") == 0:
-            for statement in TABLES:
-                database.execute(statement)
-            database.execute("INSERT INTO store (made_at) VALUES (?)", (clock.wall(),))
-            database.execute(f"PRAGMA user_version = {SCHEMA}")
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute("COMMIT")
-        if number("PRAGMA application_id") != APPLICATION_ID:
-            raise ConfigurationError(f"{path} belongs to another application: pass a path of its own for the exports.")
-    if (found := number("PRAGMA user_version")) != SCHEMA:
-        message = f"{path} was written by a newer version of brex-accounting (schema {found}): upgrade."
-        raise StoreLostError(message, outcome=Outcome.NOT_APPLIED)
-
-
-def _use_wal(database: sqlite3.Connection) -> None:
-    """Switch to WAL, for which SQLite does not wait while another process makes the same file."""
-    end = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                raise
-        else:
-            return
-        time.sleep(0.005)
-
-
 def _take(path: Any) -> LockFile | None:
     problem: OSError
     try:
@@ -395,3 +285,9 @@ def _take(path: Any) -> LockFile | None:
         problem = error
     message = f"{path} cannot be locked: {problem.strerror or type(problem).__name__}."
     raise ExportStoreError(message, outcome=Outcome.NOT_APPLIED)
+
+
+def _end(connection: Connection, owner: int) -> None:
+    """End the thread of a store that nobody refers to any more; in a forked process, it is the parent's."""
+    if owner == os.getpid():
+        connection.end()
