@@ -26,6 +26,12 @@ def number_of(name: str) -> int:
     return int.from_bytes(sha256(f"brex-accounting {name}".encode()).digest()[:8], signed=True)
 
 
+async def _try(connection: Connection, name: str) -> bool:
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s::bigint)", [number_of(name)])
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
 class Locks:
     """Takes and frees the locks of this process."""
 
@@ -56,13 +62,19 @@ class Locks:
             # The server lets one session take a lock twice.
             if self._held.get(name) is connection:
                 return False
-            with translated():
-                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s::bigint)", [number_of(name)])
-                row = await cursor.fetchone()
-            if row is None or not row[0]:
-                return False
-            self._held[name] = connection
-            return True
+            try:
+                taken = await _try(connection, name)
+            except psycopg.OperationalError:
+                taken = None
+            if taken is None:  # it broke while nobody used it
+                with suppress(psycopg.Error):
+                    await connection.close()
+                connection = await self._connected()
+                with translated():
+                    taken = await _try(connection, name)
+            if taken:
+                self._held[name] = connection
+            return bool(taken)
 
     async def _free(self, name: str) -> None:
         async with self._turn:
