@@ -204,7 +204,9 @@ ON_AIOHTTP = {
 
 
 @pytest.mark.parametrize(
-    ("case", "transport"), [(CASES[0], None), (CASES[-1], None), (CASES[0], aiohttp_transport)], ids=str
+    ("case", "transport"),
+    [(CASES[0], None), (CASES[-1], None), (CASES[0], aiohttp_transport)],
+    ids=["httpx, write", "httpx, read", "aiohttp, write"],
 )
 @pytest.mark.parametrize("name", ODD)
 async def test_an_odd_answer(name: str, case: Case, transport: Any, caplog: pytest.LogCaptureFixture) -> None:
