@@ -364,6 +364,12 @@ def test_under_trio_one_clear_sentence() -> None:
     assert caught.value.__context__ is None
 
 
+def test_under_trio_a_call_says_so_too() -> None:
+    brex = BrexAccounting(SECRET)
+    with pytest.raises(ConfigurationError, match="needs asyncio"):
+        trio.run(brex.integrations.create, "ERP_A", "acct-42")
+
+
 def test_under_trio_the_users_own_exception_stays() -> None:
     async def leave() -> None:
         brex = BrexAccounting(SECRET)

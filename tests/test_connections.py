@@ -1,18 +1,26 @@
 """Connections at rest and at their limits: idle ones go, what else lies in them counts, and descriptors run out."""
 
 import asyncio
+import errno
+import json
+import socket
+import ssl
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from brex_accounting import BrexAccounting, Outcome, RetryPolicy, errors
-from brex_accounting._http import pool
+from brex_accounting import BrexAccounting, MemoryTokenStore, OAuth2, Outcome, RetryPolicy, aiohttp_transport, errors
+from brex_accounting._http import pool, tls
 from brex_accounting._http.connection import holds_more
+from brex_accounting._http.tls import shared_context
 from tests.support.calls import CASES, TOKEN, Case
-from tests.support.fault_server import JSON, Fault, FaultServer, Request, head, ok, raw
-from tests.support.tls import client_context, server_context
+from tests.support.fault_server import JSON, Fault, FaultServer, Request, head, ok, raw, reply
+from tests.support.tls import CERTIFICATE, client_context, server_context
 
 ONCE = RetryPolicy.none()
 TLS = pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
@@ -156,3 +164,214 @@ async def test_a_pool_of_the_callers_throws_such_a_connection_away() -> None:
             await burst(brex, 1)
         await burst(brex, 1)
         assert [request.connection for request in fake.requests] == [1, 2]
+
+
+async def test_an_answer_that_came_while_nobody_waited_is_not_taken_on_aiohttp() -> None:
+    async with server() as fake, client(fake.url, transport=aiohttp_transport) as brex:
+        await burst(brex, 1)
+        await fake.requests[0].write(OTHERS)
+        await asyncio.sleep(0.05)
+        await burst(brex, 1)
+        assert [request.connection for request in fake.requests] == [1, 2]
+
+
+# -- SSL contexts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[bool]:
+    """The contexts that are made, for certificates that no other test uses."""
+    certificates = tmp_path / "certificates.pem"
+    certificates.write_bytes(CERTIFICATE.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    contexts = list[bool]()
+
+    def create(verify: Any = True, **options: Any) -> ssl.SSLContext:
+        if verify is True:
+            contexts.append(verify)
+        return original(verify, **options)
+
+    original = httpx.create_ssl_context
+    monkeypatch.setattr("brex_accounting._http.tls.httpx.create_ssl_context", create)
+    return contexts
+
+
+def over_tls(url: str, **options: Any) -> BrexAccounting:
+    return BrexAccounting(TOKEN, base_url=url, rate_limit=None, **options)
+
+
+async def test_one_context_for_all_clients_and_refreshes(made: list[bool]) -> None:
+    grant = json.dumps({"access_token": "bxt_2", "token_type": "Bearer", "expires_in": 3600}).encode()
+    async with server(tls=True) as fake, server(reply(200, grant), tls=True) as issuer:
+        for transport in (None, aiohttp_transport, None):
+            auth = OAuth2(
+                "id",
+                "secret",
+                account="acme",
+                store=MemoryTokenStore(),
+                refresh_token="seed",
+                token_url=f"{issuer.url}/token",
+                transport=transport,
+            )
+            async with BrexAccounting(auth, base_url=fake.url, transport=transport) as brex:
+                await burst(brex)
+        assert len(issuer.requests) == 3
+    assert made == [True]
+
+
+def test_one_context_for_all_threads(made: list[bool]) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        contexts = set(threads.map(lambda _: asyncio.run(shared_context()), range(8)))
+    assert len(contexts) == len(made) == 1
+
+
+async def test_other_certificates_are_another_context(made: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await shared_context()
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    assert await shared_context() is not first
+
+
+async def test_the_loop_goes_on_while_the_certificates_are_read(
+    made: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = threading.Event()
+    create = tls.httpx.create_ssl_context
+
+    def slow(*, verify: bool) -> ssl.SSLContext:
+        assert read.wait(30)
+        return create(verify=verify)
+
+    monkeypatch.setattr("brex_accounting._http.tls.httpx.create_ssl_context", slow)
+    waiting = [asyncio.create_task(shared_context()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    waiting[0].cancel()  # which takes it from nobody else
+    await asyncio.wait(waiting[:1])
+    read.set()
+    assert await waiting[1] is await waiting[2]
+    assert len(made) == 1
+
+
+async def test_certificates_that_could_not_be_read_are_tried_again(
+    made: list[bool], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "later.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    async with server(tls=True) as fake, over_tls(fake.url) as brex:
+        with pytest.raises(errors.ConfigurationError, match="certificates cannot be read"):
+            await burst(brex, 1)
+        path.write_bytes(CERTIFICATE.read_bytes())
+        await burst(brex, 1)
+
+
+async def test_without_a_thread_the_context_is_made_all_the_same(
+    made: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert await shared_context() is await shared_context()
+
+
+@pytest.mark.parametrize("transport", [None, aiohttp_transport], ids=["httpx", "aiohttp"])
+async def test_a_context_of_the_callers(transport: Any) -> None:
+    async with server(tls=True) as fake:
+        async with over_tls(fake.url, transport=transport, retry=ONCE) as brex:
+            with pytest.raises(errors.ConnectionFailedError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+                await burst(brex, 1)
+            assert caught.value.outcome is Outcome.NOT_APPLIED
+        async with over_tls(fake.url, transport=transport, ssl_context=client_context()) as brex:
+            await burst(brex)
+
+
+# -- descriptors -------------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import asyncio, logging, os, resource
+from brex_accounting import BrexAccounting, Outcome, RetryPolicy, aiohttp_transport, errors
+
+logging.getLogger("asyncio").setLevel("ERROR")  # not how long a callback took
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+def client():
+    retry = RetryPolicy.none()
+    return BrexAccounting("bxt_12345678", base_url={url!r}, retry=retry, rate_limit=None, transport={transport})
+
+async def some(brex, calls):
+    await asyncio.gather(*(brex.integrations.create("ERP_A", "acct-42") for _ in range(calls)))
+
+def use_up():
+    taken = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return taken
+
+{body}
+"""
+
+
+async def in_want_of_descriptors(body: str, transport: str = "None") -> None:
+    async with server(raw(0.02, head(length=len(JSON)), JSON)) as fake:
+        script = SCRIPT.format(url=fake.url, transport=transport, body=body)
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, "-X", "dev", "-W", "error", "-c", script, stderr=asyncio.subprocess.PIPE
+        )
+        _, problems = await done.communicate()
+    assert (done.returncode, problems.decode()) == (0, "")
+
+
+async def test_idle_connections_of_other_clients_give_way() -> None:
+    await in_want_of_descriptors("""
+async def main():
+    async with client() as first, client() as second:
+        await some(first, 20)
+        use_up()
+        await some(second, 15)
+
+asyncio.run(main())
+""")
+
+
+@pytest.mark.parametrize("transport", ["None", "aiohttp_transport"])
+async def test_descriptors_that_are_used_up_are_named(transport: str) -> None:
+    await in_want_of_descriptors(
+        """
+async def main():
+    async with client() as first:
+        await some(first, 20)
+    async with client() as second:
+        taken = use_up()
+        try:
+            await some(second, 1)
+        except errors.ConnectionFailedError as error:
+            assert "too many open files: this process has used up its file descriptors" in str(error), error
+            assert "raise the limit of open files (ulimit -n)" in str(error), error
+            assert error.outcome is Outcome.NOT_APPLIED
+        else:
+            raise AssertionError
+        for descriptor in taken:
+            os.close(descriptor)
+        await some(second, 20)
+
+asyncio.run(main())
+""",
+        transport,
+    )
+
+
+async def test_a_name_that_cannot_be_looked_up_without_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(*args: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    def no_more(*args: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with BrexAccounting(TOKEN, base_url="https://api.test", retry=ONCE) as brex:
+        with pytest.raises(errors.ConnectionFailedError, match="Temporary failure in name resolution"):
+            await burst(brex, 1)
+        monkeypatch.setattr("brex_accounting._http.failures.os.open", no_more)
+        with pytest.raises(errors.ConnectionFailedError, match="too many open files"):
+            await burst(brex, 1)

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
 
+from .errors import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -45,6 +47,14 @@ LAST_TURNS = 50
 """Turns of the event loop after the time is up. An answer of a few kilobytes takes about ten, over TLS as well."""
 
 
+def check_asyncio() -> None:
+    """Raise ConfigurationError where no event loop of asyncio runs."""
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - get_running_loop raises, and its error would stay attached
+        raise ConfigurationError(
+            "BrexAccounting needs asyncio: under trio, run it with trio-asyncio or anyio's asyncio."
+        )
+
+
 class TimeLimit:
     """Ends what is awaited inside with a TimeoutError when its time is up.
 
@@ -68,6 +78,7 @@ class TimeLimit:
         return self._expired
 
     def __enter__(self) -> None:
+        check_asyncio()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - whatever awaits runs in one
         self._task = task

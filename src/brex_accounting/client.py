@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import ssl
@@ -14,7 +13,7 @@ import httpx
 from ._arguments import check_count
 from ._auth.oauth2 import OAuth2
 from ._auth.secret import Given
-from ._clock import Clock
+from ._clock import Clock, check_asyncio
 from ._engine.attempt import Attempt
 from ._engine.authorizer import Authorizer
 from ._engine.limits import RateLimit, RateLimiter
@@ -170,23 +169,16 @@ class BrexAccounting:
         Calls after it raise ConfigurationError; closing once more does nothing.
         """
         if self._owner:
-            _check_asyncio()
+            check_asyncio()
             await self._engine.shared.auth.aclose()
             await self._engine.shared.network.aclose()
 
     async def __aenter__(self) -> Self:
-        _check_asyncio()
+        check_asyncio()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
-
-
-def _check_asyncio() -> None:
-    if asyncio._get_running_loop() is None:  # noqa: SLF001 - get_running_loop raises, and its error would stay attached
-        raise ConfigurationError(
-            "BrexAccounting needs asyncio: under trio, run it with trio-asyncio or anyio's asyncio."
-        )
 
 
 def _authorizer(given: Given) -> Authorizer:
