@@ -12,9 +12,10 @@ import subprocess
 import sys
 import textwrap
 import time
+import traceback
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ import pytest
 
 import brex_accounting
 import brex_accounting_api
-from brex_accounting import BrexAccounting, Outcome, RetryPolicy, aiohttp_transport, errors
+from brex_accounting import BrexAccounting, ExportFailed, Outcome, RetryPolicy, aiohttp_transport, errors
 from brex_accounting._http.body import MAX_BODY, Body
 from tests.support.calls import CASES, EVERYTHING, INTEGRATION, TOKEN, Case
 from tests.support.fault_server import (
@@ -830,3 +831,49 @@ async def test_an_answer_is_let_go_of_without_the_garbage_collector() -> None:
             assert len(exchanged()) <= len(before)
         finally:
             gc.enable()
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+async def test_no_frame_of_a_cancelled_call_shows_the_token(how: str, transport: Any) -> None:
+    """Cancelled in each turn of the event loop: frames of httpcore and aiohttp hold the head while they send it."""
+    large = [ExportFailed(f"accr_{number}", "no" * 5000) for number in range(300)]
+    ended = 0
+    async with (
+        FaultServer(CANCELLED_IN["the body"]) as server,
+        client(server.url, timeout=30.0, transport=transport, retry=ONCE) as brex,
+    ):
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: brex.integrations.create("ERP_A", "acct-42"),
+            lambda: anext(brex.records.iterate()),
+            lambda: brex.records.report_all(large),
+        ]
+        for call in calls:
+            for turns in range(30):
+                left = await cancelled(call, turns, how)
+                assert_holds_no(TOKEN, left)
+                ended += any("_send" in frame.name for frame in traceback.extract_tb(left.__traceback__))
+    assert ended > 20  # and not all of them in tasks of their own
+
+
+async def cancelled(call: Callable[[], Awaitable[object]], turns: int, how: str) -> BaseException:
+    """What is left of a call that is cancelled after so many turns of the event loop."""
+    limit = asyncio.timeout(None)
+
+    async def main() -> None:
+        async with limit:
+            await call()
+
+    task = asyncio.create_task(main())
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    if how == "cancel":
+        task.cancel()
+    else:
+        limit.reschedule(0.0)
+    with pytest.raises((asyncio.CancelledError, TimeoutError)) as caught:
+        await task
+    return caught.value.__cause__ or caught.value

@@ -6,6 +6,7 @@ import ssl
 from base64 import b64encode
 from contextvars import ContextVar
 from functools import lru_cache
+from io import BytesIO
 from typing import Any
 from weakref import WeakSet
 
@@ -106,7 +107,7 @@ class AiohttpTransport(httpx_aiohttp.AiohttpTransport, DirectTransport):
                 message.method,
                 _yarl(message.url),
                 headers=message.headers,
-                data=message.content or None,
+                data=_data(message.content),
                 allow_redirects=False,
                 timeout=_phases(limit) if limit.by_phase else _NO_LIMIT,  # the whole is limited by the caller
                 **self._proxy,
@@ -130,6 +131,11 @@ def _phases(limit: Timeout) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
         total=None, connect=phases["pool"], sock_connect=phases["connect"], sock_read=phases["read"]
     )
+
+
+def _data(content: bytes | None) -> bytes | BytesIO | None:
+    """Aiohttp warns of more than a mebibyte in one piece."""
+    return BytesIO(content) if content and len(content) > 2**20 else content or None
 
 
 @lru_cache(maxsize=64)
