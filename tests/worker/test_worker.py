@@ -1063,7 +1063,7 @@ WRONG: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize("wrong", WRONG, ids=[", ".join(wrong) for wrong in WRONG])
 def test_arguments_that_cannot_be_right(wrong: dict[str, Any]) -> None:
     brex, book = BrexAccounting("bxt_example"), asynchronous
     right: dict[str, Any] = {"brex": brex, "book": book, "store": MemoryExportStore()}
