@@ -18,6 +18,8 @@ def test_an_outage() -> None:
     assert not breaker.open
     breaker.failed("accr_last")
     assert breaker.open
+    for number in range(7):  # calls that were under way
+        breaker.failed(f"accr_{number}")
     pauses = []
     for _ in range(10):
         began = now[0]

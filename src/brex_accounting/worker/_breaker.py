@@ -43,7 +43,7 @@ class Breaker:
 
     def failed(self, record_id: str) -> None:
         self._failed.add(record_id)
-        if len(self._failed) < self._threshold:
+        if len(self._failed) < self._threshold or not self.allows(0):  # the last calls from before say nothing new
             return
         if not self.open:
             log.warning("The ERP is away: it failed for %d records in a row.", len(self._failed))
