@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 from brex_accounting import ConfigurationError, OAuth2, StoredToken, Token
 from brex_accounting.postgres import PostgresStores
 from brex_accounting.postgres._locks import number_of
-from brex_accounting.worker import ExportEntry, ExportStoreError, WorkerRunningError
+from brex_accounting.worker import ExportEntry, ExportStoreError, SQLiteExportStore, WorkerRunningError
 from tests.support.postgres import new_database, shared_database
 
 TOKEN = Token(access_token="access-canary", refresh_token="refresh-canary", expires_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -266,3 +268,24 @@ async def test_a_clock_that_is_wrong_does_not_matter(stores: PostgresStores, key
 
 async def _later(value: float) -> float:
     return value
+
+
+async def test_exports_are_copied_from_sqlite_as_the_docs_say(stores: PostgresStores, key: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "fleet.md").read_text("utf-8")
+    [block] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "copy_exports" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    old = SQLiteExportStore(tmp_path / "export.db")
+    entries = [
+        ExportEntry("a", "in_doubt", due=5.0, content="c", noticed=1, handled=1),
+        ExportEntry("b", "booked", held="changed", reference_id="JE-1", noticed=1, handled=1),
+        ExportEntry("c", "exported", noticed=1, handled=1),
+    ]
+    async with old.lock():
+        await old.save(entries)
+    await old.note([], bills_until=datetime(2026, 1, 1, tzinfo=UTC))
+    await names["copy_exports"](str(tmp_path / "export.db"), stores, key)
+    new = stores.exports(key)
+    assert [await new.get(entry.record_id) for entry in entries] == [*entries[:2], None]
+    assert (await new.marks())[1] == datetime(2026, 1, 1, tzinfo=UTC)
+    await old.aclose()
