@@ -62,6 +62,7 @@ soak: .venv/made-for-tests
 
 bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/clients.py
 	@test -d .venv-generator || scripts/check_generated.sh
 	$(BIN)/python benchmarks/records.py
 	$(BIN)/python benchmarks/exports.py

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
+import sys
 
 BODY = (
     b'{"integration_id":"int_abc123","vendor":"ERP_A","vendor_account_id":"acct-42","status":"ACTIVE",'
@@ -29,7 +31,11 @@ class Answering(asyncio.Protocol):
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+    context = None
+    if certificate := sys.argv[1:]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate[0])
+    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -79,12 +79,13 @@ class TimeLimit:
 
     def __enter__(self) -> None:
         check_asyncio()
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - whatever awaits runs in one
         self._task = task
         self._before = task.cancelling()
         if self._seconds != inf:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire, LAST_TURNS)
+            self._timer = loop.call_later(self._seconds, self._expire, LAST_TURNS)
 
     def _expire(self, turns: int) -> None:
         if turns:

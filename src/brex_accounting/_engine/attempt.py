@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from logging import DEBUG
 
 import attrs
 
@@ -35,6 +36,8 @@ def report(on_attempt: Callable[[Attempt], None] | None, attempt: Attempt) -> No
     """Log an attempt, with its fields for structured logs, and hand it to the caller's hook."""
     name, number, wait = attempt.operation, attempt.number, attempt.retry_in
     came_to = attempt.error if attempt.status is None else attempt.status
+    if wait is None and on_attempt is None and not logger.isEnabledFor(DEBUG):
+        return
     fields = {**attrs.asdict(attempt), "attempt": number}
     del fields["number"]
     logger.debug("%s attempt %d: %s in %.3f s", name, number, came_to, attempt.seconds, extra=fields)

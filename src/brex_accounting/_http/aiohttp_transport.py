@@ -41,7 +41,8 @@ class _Connector(aiohttp.TCPConnector):
         while connection.protocol in self._used and not _is_clean(connection.protocol):
             connection.close()
             connection = await super().connect(*args, **options)
-        self._used.add(connection.protocol)
+        if connection.protocol not in self._used:
+            self._used.add(connection.protocol)
         exchange = _exchange.get()
         if exchange is not None:
             exchange.sending()

@@ -21,8 +21,7 @@ class Body:
     """
 
     def __init__(self, content_encoding: str | None = None) -> None:
-        encodings = [each.strip().lower() for each in (content_encoding or "").split(",")]
-        self._encodings = [each for each in encodings if each not in _PLAIN]
+        self._encodings = _read_encodings(content_encoding) if content_encoding else []
         self._member: zlib._Decompress | None = None
         """The gzip member that is being read."""
         if len(self._encodings) == 1 and self._encodings[0] in _GZIP:
@@ -60,6 +59,11 @@ class Body:
         if self._member is None:
             return "its Content-Encoding was not asked for" if self._encodings else None
         return "its body was cut short" if self._received and not self._member.eof else None
+
+
+def _read_encodings(content_encoding: str) -> list[str]:
+    encodings = (each.strip().lower() for each in content_encoding.split(","))
+    return [each for each in encodings if each not in _PLAIN]
 
 
 def _new_member() -> zlib._Decompress:

@@ -6,7 +6,7 @@ import contextlib
 import ssl
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 from math import inf
@@ -44,6 +44,8 @@ class Timeout:
 
     def within(self, remaining: float) -> Timeout:
         """The same, but no longer than what remains of the call."""
+        if self.whole <= remaining and not self.by_phase:
+            return self
         phases = {name: min(inf if most is None else most, remaining) for name, most in self.phases.items()}
         return Timeout(min(self.whole, remaining), phases, self.by_phase)
 
@@ -86,6 +88,18 @@ class DirectTransport(httpx.AsyncBaseTransport):
         raise NotImplementedError
 
 
+@dataclass(slots=True, repr=False)
+class _Incoming:
+    """A response on its way in."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Body
+
+    def end(self, defect: str | None, *, surplus: bool = False) -> Response:
+        return Response(self.status, self.headers, self.body.content, defect, self.body.too_large, surplus)
+
+
 @dataclass(slots=True)
 class Exchange:
     """A request on its way out, and its response on its way in."""
@@ -96,10 +110,7 @@ class Exchange:
     """The connection that the response came over."""
     reusable: bool = False
     """Whether the connection may carry another request."""
-    status: int | None = None
-    """That of the response, once its head was received."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Body = field(default_factory=Body)
+    _incoming: _Incoming | None = None
     _handed_over: bool = False
     _watched: bool = False
     _sent: bool = False
@@ -123,13 +134,13 @@ class Exchange:
 
     def begin(self, status: int, headers: Mapping[str, str], content_encoding: str | None) -> Body:
         """Learn the head of the response; return what takes its body."""
-        self.status, self.headers, self.body = status, headers, Body(content_encoding)
-        return self.body
+        self._incoming = _Incoming(status, headers, Body(content_encoding))
+        return self._incoming.body
 
     def end(self, *, surplus: bool | None = False) -> Response:
         """Return the response, received to its end."""
-        assert self.status is not None  # noqa: S101 - it has begun
-        received = self._receive(self.status, self.body.defect, surplus=surplus is True)
+        assert self._incoming is not None  # noqa: S101 - it has begun
+        received = self._incoming.end(self._incoming.body.defect, surplus=surplus is True)
         self.reusable = surplus is False and not received.too_large and received.defect is None
         return received
 
@@ -164,17 +175,15 @@ class Exchange:
         """Return what was received, as far as it was. A status that says no counts, whatever happened to its body."""
         error = by_cause(error)
         timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
-        if self.status is not None and (self.status >= HTTPStatus.BAD_REQUEST or not timed_out):
+        incoming = self._incoming
+        if incoming is not None and (incoming.status >= HTTPStatus.BAD_REQUEST or not timed_out):
             broken = isinstance(error, zlib.error)
-            return self._receive(self.status, f"its body {'cannot be decompressed' if broken else 'was cut short'}")
+            return incoming.end(f"its body {'cannot be decompressed' if broken else 'was cut short'}")
         sent = self._sent if self._watched else self._handed_over and not isinstance(error, NEVER_SENT)
-        if self.status is None:
+        if incoming is None:
             return read_failure(error, sent=sent)
-        unfinished = self._receive(self.status, "its body did not end in time")
+        unfinished = incoming.end("its body did not end in time")
         return replace(read_failure(error, sent=True), unfinished=unfinished)
-
-    def _receive(self, status: int, defect: str | None, *, surplus: bool = False) -> Response:
-        return Response(status, self.headers, self.body.content, defect, self.body.too_large, surplus)
 
 
 @lru_cache(maxsize=64)
