@@ -175,7 +175,7 @@ class WebhookVerificationError(BrexError):
 
     reason: WebhookReason | None = None
     """What is wrong with it: a Webhook-… header is missing or malformed; its timestamp is stale, or in the future; no
-    signature is one by the secret; its body cannot be read, or is too large."""
+    signature is valid for the secret; its body cannot be read, or is too large."""
 
 
 class APIError(BrexError):

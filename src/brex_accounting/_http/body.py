@@ -20,7 +20,8 @@ class Body:
     for a whole one, and read only the first member of a gzip body that has several.
     """
 
-    def __init__(self, content_encoding: str | None = None) -> None:
+    def __init__(self, content_encoding: str | None = None, limit: int = MAX_BODY) -> None:
+        self._limit = limit
         self._encodings = _read_encodings(content_encoding) if content_encoding else []
         self._member: zlib._Decompress | None = None
         """The gzip member that is being read."""
@@ -33,7 +34,7 @@ class Body:
         """Take what was received. Raises zlib.error if it cannot be decompressed."""
         self._received += len(raw)
         if self._member is None:
-            self._content += raw[: MAX_BODY + 1 - len(self._content)]
+            self._content += raw[: self._limit + 1 - len(self._content)]
             return
         while raw and not self.too_large:
             if self._member.eof:
@@ -41,17 +42,22 @@ class Body:
                 if not raw:
                     break
                 self._member = _new_member()  # RFC 1952 2.2: members follow each other
-            self._content += self._member.decompress(raw, min(_STEP, MAX_BODY + 1 - len(self._content)))
+            self._content += self._member.decompress(raw, min(_STEP, self._limit + 1 - len(self._content)))
             raw = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
     @property
+    def decompressed(self) -> bytes:
+        """The body as far as it was received; nothing of one that is too large."""
+        return b"" if self.too_large else bytes(self._content)
+
+    @property
     def content(self) -> bytes:
-        """The body as far as it was received, without a byte order mark; nothing of one that is too large."""
-        return b"" if self.too_large else without_bom(bytes(self._content))
+        """The same without a byte order mark."""
+        return without_bom(self.decompressed)
 
     @property
     def too_large(self) -> bool:
-        return self._received > MAX_BODY or len(self._content) > MAX_BODY
+        return self._received > self._limit or len(self._content) > self._limit
 
     @property
     def defect(self) -> str | None:
