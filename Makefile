@@ -15,7 +15,7 @@ help:
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make docs             build the documentation site into build/docs"
-	@echo "make soak             10,000 cancellations at random in each of six ways, and 100,000 records (a minute)"
+	@echo "make soak             10,000 cancellations at random in each of six ways, bursts of 80 clients, and 100,000 records"
 	@echo "make frameworks       the pages on tables, web frameworks and job queues, against the real ones"
 	@echo "make matrix           the tests on every Python that is here, with the newest and the lowest dependencies"
 	@echo "make screenshot       draw docs/demo.svg anew, from a real run of the demo"

@@ -1,12 +1,14 @@
-"""Cancellations at random under load, over real sockets: nothing is lost by them.
+"""Under load, over real sockets: cancellations at random, and bursts of many clients.
 
-`SOAK=10000 python -m pytest tests/test_soak.py` makes so many for each seed.
+`SOAK=10000 python -m pytest tests/test_soak.py` makes so many cancellations for each seed, and bursts of 80 clients.
 """
 
 import asyncio
 import gc
 import os
 import random
+import resource
+import sys
 
 import pytest
 
@@ -83,3 +85,53 @@ async def test_cancellations_at_random(seed: int, rate_limit: RateLimit | None) 
         assert len(asyncio.all_tasks()) == 1
     assert cancelled >= CANCELLATIONS
     assert server.accepted > CANCELLATIONS / 20  # not all of them were in the queue
+
+
+# -- bursts of many clients --------------------------------------------------------------------------------------------
+
+CLIENTS, DESCRIPTORS, BURSTS = (80, 1024, 5) if CANCELLATIONS > 5000 else (20, 256, 1)
+SCRIPT = """
+import asyncio, random, resource, sys
+from brex_accounting import BrexAccounting
+
+clients, descriptors, bursts, url = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+chance = random.Random(1)
+
+async def burst(brex):
+    await asyncio.gather(*(brex.integrations.create("ERP_A", "acct-42") for _ in range(20)))
+
+async def main():
+    several = [BrexAccounting("bxt_12345678", base_url=url, rate_limit=None) for _ in range(clients)]
+    for _ in range(bursts):
+        for brex in several:
+            await burst(brex)
+        await asyncio.sleep(chance.uniform(0.0, 2.0))
+        chance.shuffle(several)
+        for start in range(0, clients, 8):
+            await asyncio.gather(*(burst(brex) for brex in several[start : start + 8]))
+        for brex in several:
+            await brex.integrations.create("ERP_A", "acct-42")
+    for brex in several:
+        await brex.aclose()
+
+asyncio.run(main())
+"""
+
+
+@many
+@pytest.mark.timeout(600)
+async def test_bursts_of_many_clients_in_few_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the server's ends
+    try:
+        async with FaultServer(raw(0.005, head(length=len(JSON)), JSON), idle=0.5) as server:
+            arguments = [str(CLIENTS), str(DESCRIPTORS), str(BURSTS), server.url]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", SCRIPT, *arguments, stderr=asyncio.subprocess.PIPE
+            )
+            _, problems = await process.communicate()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (process.returncode, problems.decode()) == (0, "")
+    assert server.accepted > CLIENTS * 20

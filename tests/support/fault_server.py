@@ -48,13 +48,21 @@ class Request:
 
 
 class FaultServer:
-    """Each request takes the next fault, the last one stays; `talk` instead does as it likes with a connection."""
+    """Each request takes the next fault, the last one stays; `talk` instead does as it likes with a connection.
+
+    A connection that is idle for `idle` seconds is closed.
+    """
 
     def __init__(
-        self, *faults: Fault, talk: Fault | None = None, port: int = 0, ssl_context: ssl.SSLContext | None = None
+        self,
+        *faults: Fault,
+        talk: Fault | None = None,
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        idle: float | None = None,
     ) -> None:
         self.faults = list(faults) or [ok]
-        self.talk, self.port, self.ssl_context = talk, port, ssl_context
+        self.talk, self.port, self.ssl_context, self.idle = talk, port, ssl_context, idle
         self.requests: list[Request] = []
         self.accepted = self.open = self.at_work = self.most = 0
         self._handlers = set[asyncio.Task[None]]()
@@ -123,6 +131,11 @@ class FaultServer:
                 await fault(request)
             finally:
                 self.at_work -= 1
+            if self.idle is not None:
+                try:
+                    reader.feed_data(await asyncio.wait_for(reader.read(65536), self.idle))
+                except TimeoutError:
+                    return
 
     @staticmethod
     async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> Request:
