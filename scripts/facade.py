@@ -105,7 +105,7 @@ class Facade:
     def constant(self, name: str) -> tuple[str, Any]:
         """Return the module and the value of a constant. Raises LookupError."""
         for module, value in self._assigned(name):
-            return module, ast.literal_eval(value)
+            return module, ast.literal_eval(_Inliner(self.modules[module]).visit(value))
         raise LookupError(f"scripts/facade.py looks for {name} in src/brex_accounting/: it is not there")
 
     def _calls(self) -> Iterator[tuple[str, ast.Call]]:
@@ -127,6 +127,22 @@ class Facade:
                     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                     if [ast.unparse(target) for target in targets] == [name]:
                         yield module, node.value
+
+
+class _Inliner(ast.NodeTransformer):
+    """Puts the values of a module's other constants in place of their names."""
+
+    def __init__(self, module: ast.Module) -> None:
+        self._values = {
+            target.id: node.value
+            for node in module.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._values.get(node.id, node)
 
 
 def _class_name(refusal: dict[str, ast.expr]) -> str:
