@@ -72,7 +72,7 @@ class Records:
 
         Args:
             updated_after: Only what changed later than this: an aware datetime, or ISO 8601 text with an offset. None:
-                everything. A poll passes the largest `updated_at` that it has seen, less an overlap of a few minutes.
+                everything. A poll passes the largest `updated_at` that it has seen, less an overlap.
             page_size: How many records to ask for at a time, 1 to 1,000.
             on_invalid: See `pages`.
 
@@ -222,7 +222,7 @@ class Records:
     async def report(self, results: Sequence[ExportResult], *, idempotency_key: str | None = None) -> tuple[str, ...]:
         """Report what became of records, with one request: the API takes all of the results, or none.
 
-        `report_all` takes any number, and goes on where one of them is refused.
+        `report_all` takes any number, and goes on if one of them is refused.
 
         Args:
             results: At least one result, and no record twice.
@@ -235,7 +235,7 @@ class Records:
             NotFoundError: There are no such records: `record_ids`.
             DuplicateRecordsError: The API takes several of the results for one record: `record_ids`.
             RecordsNotReadyError: These records are not READY_FOR_EXPORT: `record_ids`. With `outcome` UNKNOWN an
-                earlier attempt of this very call may have reported them.
+                earlier attempt of this call may have reported them.
             InvalidResponseError: The answer does not name each record that was sent, so what it did is UNKNOWN.
         """
         checked = check_results(results)
@@ -253,7 +253,7 @@ class Records:
         reported twice. Nothing is raised for what the API or the network do: look at each outcome's `status`.
 
         Cancelling it says nothing about what was reported: repeat it with the same results. Successes that had been
-        taken then come out as ``already_exported``, failures as ``not_ready``.
+        taken come out as ``already_exported`` then, failures as ``not_ready``.
 
         Args:
             results: No record twice.

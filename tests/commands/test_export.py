@@ -357,7 +357,7 @@ def test_what_is_no_file_is_not_replaced(world: World, tmp_path: Path) -> None:
     for file in (fifo, link):
         for option in ("--overwrite", "--resume"):
             refused = world.run("records", "export", str(file), option)
-            assert (refused.code, "is no regular file" in refused.problem) == (2, True)
+            assert (refused.code, "is not a regular file" in refused.problem) == (2, True)
     assert fifo.is_fifo()
     assert link.is_symlink()
     assert not world.sandbox.requests

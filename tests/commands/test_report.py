@@ -68,7 +68,7 @@ def test_trouble(world: World, tmp_path: Path, faults: dict[str, Any], code: int
     assert [json.loads(line)["status"] for line in told.out.splitlines()] == [status] * 2
     assert told.err.startswith(f"Of 2 outcomes: 2 {status}.")
     if status == "unknown":
-        assert "Not known is what became of accr_000000000001, accr_000000000002: look at these records" in told.err
+        assert "The outcome is unknown for accr_000000000001, accr_000000000002: look at these records" in told.err
 
 
 def test_malformed_files_are_refused_before_anything_is_reported(world: World, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from brex_accounting._text import printable
 LONGEST = 100
 LAST_HOUR, LAST_MINUTE = 23, 59
 _TODAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2004, 2, 2, tzinfo=UTC))
-"""What completes a date that is not whole. Two of them, for whoever leaves out a part depends on them."""
+"""What completes an incomplete date. With two of them, a date that lacks a part comes out as two days."""
 _ISO = re.compile(r"(\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d-?\d)([Tt ].*)?")
 """datetime.fromisoformat takes any character before the time, so that 2025-11-01-05:00 would be five o'clock."""
 _CLOCK = r"(?:\d{1,2}(?::\d\d){1,2}(?:[.,]\d+)?(?:\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?)"
@@ -19,7 +19,7 @@ _TIME = re.compile(_CLOCK, re.IGNORECASE)
 _OFFSET = re.compile(rf"(.*{_CLOCK})\s*([+-]\d\d(?::?\d\d)?)", re.IGNORECASE | re.DOTALL)
 _SIGNED_TIME = re.compile(rf"\+|-\s*\d{{1,2}}:|{_CLOCK}.*-", re.IGNORECASE | re.DOTALL)
 _BEFORE_100 = re.compile(r"(?<!\d)0+\d\d(?!\d)")
-"""A year that dateutil would put into our century."""
+"""A year that dateutil would move into our century."""
 _BAD_MINUTES = re.compile(r"[+-]\d\d:?[6-9]\d(?::?\d\d)?$")
 
 
@@ -64,7 +64,7 @@ def _human(text: str) -> datetime:
         ways = " or ".join(f"{day:%Y-%m-%d}" for day in sorted(days))
         raise ValueError(f"{_quoted(text)} can be {choices}: write {ways}.")
     if days != {_parse(text, body, _TODAYS[1], orders[0])}:
-        raise ValueError(f"{_quoted(text)} is no whole date: write its day, month and year, such as 2025-11-01.")
+        raise ValueError(f"{_quoted(text)} is not a complete date: write its day, month and year, such as 2025-11-01.")
     return days.pop().replace(tzinfo=zone or UTC)
 
 
@@ -84,7 +84,7 @@ def _without_offset(text: str) -> tuple[str, tzinfo | None]:
 
 
 def _parse(text: str, body: str, today: datetime, order: tuple[bool, ...]) -> datetime:
-    from dateutil.parser import parse  # noqa: PLC0415 - an extra, and most commands need no date
+    from dateutil.parser import parse  # noqa: PLC0415 - most commands need no date
 
     moment: datetime | None = None
     zones = list[tuple[str | None, int | None]]()
@@ -97,10 +97,12 @@ def _parse(text: str, body: str, today: datetime, order: tuple[bool, ...]) -> da
     if len(text) <= LONGEST and len(_TIME.findall(body)) <= 1 and not _BEFORE_100.search(_TIME.sub("", body)):
         try:
             moment = parse(body, default=today, dayfirst=order[0], yearfirst=order[1], tzinfos=zone)
-        except Exception:  # noqa: BLE001 - it raises whatever its steps raise
+        except Exception:  # noqa: BLE001 - it raises all kinds of errors
             moment = None
     if moment is None or (moment.time() != time.min and not _TIME.search(body)):
-        raise ValueError(f'{_quoted(text)} is no date: write it as 2025-11-01, "1 Nov 2025" or 2025-11-01T09:30+01:00.')
+        raise ValueError(
+            f'{_quoted(text)} is not a date: write it as 2025-11-01, "1 Nov 2025" or 2025-11-01T09:30+01:00.'
+        )
     for name, offset in zones:
         if name is not None and name.upper() not in {"UTC", "GMT", "Z"}:
             raise ValueError(

@@ -142,7 +142,7 @@ def _go_on(part: Part, now: State, *, new_token: bool) -> tuple[State, Format, s
             "else begin again with --overwrite.",
             Code.USAGE,
         )
-    if state.cursor is None and not state.done:  # ids that took several requests: all over again, for what is missing
+    if state.cursor is None and not state.done:  # without a cursor everything is read again, for what is missing
         state.left_out = 0
     kind = format_of(part.file, excel=state.excel, semicolon=state.semicolon)
     return state, kind, kind.keys(part.written())
@@ -199,6 +199,6 @@ def _account(connection: Connection) -> str | None:
 
 
 def _digest(salt: str) -> str | None:
-    """Tell BREX_TOKEN from others. It is random and long, so that one round of a hash hides it."""
+    """Return a salted digest of BREX_TOKEN, to recognize it. It is random and long, so one round of a hash hides it."""
     token = os.environ.get("BREX_TOKEN")
     return f"{salt}:{hashlib.sha256(f'{salt}:{token}'.encode()).hexdigest()}" if token else None

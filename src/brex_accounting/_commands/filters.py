@@ -20,7 +20,7 @@ from .standard_streams import note
 
 
 def _moment(_type: Any, tokens: Sequence[Token]) -> str:
-    """Keep the moment as text that nobody can misread: it is written down for a later command."""
+    """Return the moment as unambiguous text, which is saved for a later command."""
     typed = tokens[0].value
     moment = show(read_moment(typed))
     if typed != moment:
@@ -29,7 +29,7 @@ def _moment(_type: Any, tokens: Sequence[Token]) -> str:
 
 
 def _name(_type: Any, tokens: Sequence[Token]) -> str:
-    """Take the name of an enum's value in the case that people like."""
+    """Accept the name of an enum's value in any case."""
     return tokens[0].value.strip().upper().replace("-", "_")
 
 
@@ -123,7 +123,7 @@ async def _batches(records: RecordStream[AccountingRecord], size: int) -> AsyncG
     batch = list[AccountingRecord]()
     async with records:
         async for record in records:
-            if len(batch) == size:  # and so another one follows
+            if len(batch) == size:  # so another one follows
                 yield RecordPage(items=batch, next_cursor=None, has_next_page=True)
                 batch = []
             batch.append(record)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 LONGEST_TEXT = 2**31 - 1
-"""Of a value in a CSV file. Python's own bound, 131,072 characters, is below what a memo can hold."""
+"""Characters of a value in a CSV file. Python's default limit, 131,072, is less than a memo can hold."""
 
 Key = tuple[str, str]
 """A record as it is written: its id and its version."""
@@ -54,7 +54,7 @@ class CSVFormat:
 
     def __init__(self, *, excel: bool = False, semicolon: bool = False) -> None:
         self._separator = ";" if semicolon else ","
-        self._encoding = "utf-8-sig" if excel else "utf-8"  # without a BOM, Excel takes a file for an older encoding
+        self._encoding = "utf-8-sig" if excel else "utf-8"  # without a BOM, Excel reads another encoding
         self.head = self._csv([COLUMNS]).encode(self._encoding)
 
     def page(self, records: Iterable[AccountingRecord]) -> bytes:

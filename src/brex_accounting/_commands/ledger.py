@@ -57,7 +57,7 @@ _LINE_BREAKS = r"\r\n\v\f\x1c-\x1e\x85\u2028\u2029"
 
 
 def _formulas(separators: str) -> re.Pattern[str]:
-    """Find where a spreadsheet that separates cells by one of these would begin a formula, and the cell's begin."""
+    """Match what comes before a formula: the beginning of a cell, or a separator that another spreadsheet uses."""
     return re.compile(rf"(?:\A|[{separators}{_LINE_BREAKS}])[\s\"\x00]*(?=[{_FORMULA}])|\A(?=[\t\r\n])")
 
 
@@ -155,7 +155,7 @@ def person(record: AccountingRecord) -> str:
 
 
 def document(record: AccountingRecord) -> dict[str, Any]:
-    """Write a record as what becomes JSON: the API's own names, amounts as text, null where there is nothing.
+    """Return a record as plain values for JSON: the API's own names, amounts as text, null for what is missing.
 
     As text, because most readers of JSON make binary floats of numbers and lose cents.
     """
@@ -183,7 +183,7 @@ def _line(line: LineItem, separator: str) -> list[str]:
 
 
 def _money(money: Money | None, separator: str) -> list[str]:
-    """Write an amount, with a decimal comma where semicolons separate the cells: they go together in all locales."""
+    """Write an amount, with a decimal comma if semicolons separate the cells: all locales use both or neither."""
     if money is None:
         return ["", ""]
     digits = amount(money.amount)

@@ -18,7 +18,7 @@ from brex_accounting._text import printable
 
 GAP = 2
 NARROWEST = 8
-"""Columns of a terminal that a cut column needs to be worth its room."""
+"""The least width of a cut column; below it the column is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A file that is written page by page beside the one it will be, so that an export can be interrupted and go on."""
+"""A file that is written page by page beside its destination, so that an export can be interrupted and continued."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ except ModuleNotFoundError:  # Windows
 
 
 class State(msgspec.Struct):
-    """How far an export has come; written anew after each page."""
+    """How far an export has come; saved after each page."""
 
     filters: dict[str, str | list[str] | bool]
     base_url: str
     account: str | None
     token: str | None = None
-    """A salt and a digest of BREX_TOKEN, which tell whether it is the same one."""
+    """A salted digest of BREX_TOKEN, to recognize it."""
     cursor: str | None = None
     length: int = 0
-    """Bytes of whole pages. What follows them in the file belongs to a page that was not finished."""
+    """Bytes of whole pages. Anything after them in the file belongs to a page that was not finished."""
     records: int = 0
     lines: int = 0
     left_out: int = 0
@@ -39,10 +39,7 @@ class State(msgspec.Struct):
 
 
 class Part:
-    """The file that is being written, with its state beside it.
-
-    The file that it will be appears when it is whole, and never before.
-    """
+    """The partial file, with its state beside it. The destination appears when it is complete, and never before."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -52,8 +49,8 @@ class Part:
         self._stream: IO[bytes] | None = None
 
     def begin(self, state: State, head: bytes, *, overwrite: bool) -> None:
-        """Begin anew. Raises OSError."""
-        self._refuse_what_is_no_file()
+        """Begin a new export. Raises OSError."""
+        self._check_destination()
         if not overwrite and self._target.exists():
             stop(f"{self.file} exists: choose another name, or replace it with --overwrite.", Code.USAGE)
         if not overwrite and self._state_path.exists():
@@ -68,7 +65,7 @@ class Part:
 
     def resume(self) -> State:
         """Open what an interrupted export left, as far as its pages are whole. Raises OSError."""
-        self._refuse_what_is_no_file()
+        self._check_destination()
         try:
             stream = self._open(os.O_RDWR)
             state = msgspec.json.decode(self._state_path.read_bytes(), type=State)
@@ -79,12 +76,12 @@ class Part:
         if state is None:
             stop(f"there is no interrupted export to {self.file}: begin one without --resume.", Code.USAGE)
         if os.fstat(stream.fileno()).st_size < state.length:
-            stop(f"what is left of the export to {self.file} is not whole: begin again with --overwrite.")
+            stop(f"what is left of the export to {self.file} is incomplete: begin again with --overwrite.")
         stream.truncate(state.length)
         return state
 
     def written(self) -> IO[bytes]:
-        """Return what is there, to be read to its end, after which more can be written."""
+        """Return what was written, to be read to its end; then more can be written."""
         stream = self._opened()
         stream.seek(0)
         return stream
@@ -94,7 +91,7 @@ class Part:
         self._opened().write(page)
 
     def keep(self, state: State) -> None:
-        """Write down that what is there is whole. Raises OSError."""
+        """Save the state: all that was written so far is whole pages. Raises OSError."""
         stream = self._opened()
         stream.flush()
         state.length = stream.tell()
@@ -103,7 +100,7 @@ class Part:
         beside.replace(self._state_path)
 
     def finish(self) -> None:
-        """Make it the file that it is to be. Raises OSError."""
+        """Rename it to its destination. Raises OSError."""
         stream = self._opened()
         stream.flush()
         os.fsync(stream.fileno())
@@ -111,16 +108,16 @@ class Part:
         self._state_path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Leave nothing."""
+        """Remove the file and its state."""
         for path in (self.path, self._state_path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _refuse_what_is_no_file(self) -> None:
+    def _check_destination(self) -> None:
         if self._target.is_dir():
             stop(f"{self.file} is a folder: choose another name.", Code.USAGE)
         if self._target.exists() and not self._target.is_file():
-            stop(f"{self.file} is no regular file, and would be replaced by one: choose another name.", Code.USAGE)
+            stop(f"{self.file} is not a regular file, and would be replaced by one: choose another name.", Code.USAGE)
 
     def _open(self, flags: int) -> IO[bytes]:
         """Open the file for this process alone, as far as the system can."""
@@ -128,7 +125,7 @@ class Part:
         if fcntl is not None:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ours = os.path.samestat(os.fstat(stream.fileno()), self.path.stat())  # else it was finished just now
+                ours = os.path.samestat(os.fstat(stream.fileno()), self.path.stat())  # else it was renamed
             except OSError:
                 ours = False
             if not ours:

@@ -1,4 +1,4 @@
-"""records report: tell Brex what became of records in the accounting system."""
+"""records report: report to Brex what became of records in the accounting system."""
 
 from __future__ import annotations
 
@@ -115,12 +115,12 @@ def _summary(outcomes: Sequence[ReportOutcome]) -> str:
     unknown = [each.record_id for each in outcomes if each.status == "unknown"]
     if unknown:
         names = ", ".join(unknown[:NAMED]) + (", …" if unknown[NAMED:] else "")
-        told += f" Not known is what became of {names}: look at these records, or repeat the command."
+        told += f" The outcome is unknown for {names}: look at these records, or repeat the command."
     return told
 
 
 def _code(outcomes: Sequence[ReportOutcome]) -> Code:
-    """The gravest of all."""
+    """Return the gravest code of all outcomes."""
     codes = set[Code]()
     for each in outcomes:
         if each.status == "unknown":

@@ -29,7 +29,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
     def result(self) -> ExportResult:
         """Raise ValueError if one field contradicts another."""
-        record_id = self.record_id.strip()  # an id has no blanks
+        record_id = self.record_id.strip()  # an id has no spaces
         if not record_id:
             raise ValueError("record_id is empty")
         if self.status not in {"success", "failure"}:

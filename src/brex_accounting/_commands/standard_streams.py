@@ -1,4 +1,4 @@
-"""stdout, which is for data and nothing else, and stderr."""
+"""stdout, for data only, and stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Nowhere(TextIOBase):
 
 def prepare() -> None:
     """Make every character writable: as UTF-8, or on a terminal as well as it can."""
-    # They are None where whoever started this closed them.
+    # They are None if the parent process closed them.
     sys.stdout = sys.stdout or _Nowhere()
     sys.stderr = sys.stderr or _Nowhere()
     for stream in (sys.stdout, sys.stderr):

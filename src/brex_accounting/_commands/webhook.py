@@ -1,4 +1,4 @@
-"""webhook verify: whether a delivery is Brex's, and what it says."""
+"""webhook verify: check that a delivery is genuine, and show what it says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def verify(
     *,
     headers: Annotated[
         Texts,
-        Parameter(name=["--header", "-H"], help='A header, "Name: value"; several times for several.'),
+        Parameter(name=["--header", "-H"], help='A header, "Name: value"; repeat it for more.'),
     ] = (),
     id: str | None = None,  # noqa: A002 - the option's name
     timestamp: str | None = None,
@@ -35,7 +35,8 @@ def verify(
 ) -> None:
     """Verify a webhook's delivery, and print what it says.
 
-    The secret comes from BREX_WEBHOOK_SECRETS (several, with spaces between, while it is rotated), or is asked for.
+    The secret comes from BREX_WEBHOOK_SECRETS (several with spaces between them while it is rotated), or the command
+    asks for it.
 
     Args:
         body: The file that holds the body, byte for byte; stdin without it, or with -.

@@ -48,7 +48,7 @@ class ReadPage(msgspec.Struct, frozen=True):
 
 
 class _Page(msgspec.Struct):
-    """A page whose items are still as they came: one that does not fit must not lose the others."""
+    """A page whose items are not parsed yet: a bad one must not lose the others."""
 
     items: list[msgspec.Raw]
     has_next_page: bool
@@ -57,7 +57,7 @@ class _Page(msgspec.Struct):
 
 
 class _KnownPage(msgspec.Struct):
-    """A page on which all fits."""
+    """A page whose records all fit."""
 
     items: list[AccountingRecord]
     has_next_page: bool
@@ -70,14 +70,14 @@ class _Identified(msgspec.Struct):
 
 
 class RecordStatus(msgspec.Struct):
-    """As much of a record as tells how far it is."""
+    """The id and the review status of a record."""
 
     id: str
     review_status: ReviewStatus
 
 
 class StatusPage(msgspec.Struct):
-    """A page of no more than that: of the records whose status can be read, whatever else they hold."""
+    """A page of the records whose status can be read, whatever else they hold."""
 
     items: list[RecordStatus]
     has_next_page: bool
@@ -104,7 +104,7 @@ def read_record(body: bytes) -> AccountingRecord:
 
 
 def read_lenient_page(body: bytes) -> ReadPage:
-    """Read a page, and set the records apart that cannot be understood."""
+    """Read a page, and separate the records that cannot be understood."""
     page = _read_at_once(body)
     if page is not None:
         return ReadPage(page, [])
@@ -162,7 +162,7 @@ def read_page(body: bytes) -> ReadPage:
 
 
 def read_status_page(body: bytes) -> StatusPage:
-    """Read a page for how far its records are."""
+    """Read a page for the status of its records."""
     wire = _read_wire_page(body)
     statuses = (_read_status(bytes(raw)) for raw in wire.items)
     return StatusPage([each for each in statuses if each is not None], wire.has_next_page, wire.next_cursor)
@@ -189,15 +189,15 @@ def _read_wire_page(body: bytes) -> _Page:
     try:
         return _read(_Page, body)
     except ValueError:
-        apart = split_items(body)
-        if apart is None:
+        split = split_items(body)
+        if split is None:
             raise
-    items, rest = apart
+    items, rest = split
     return msgspec.structs.replace(_read(_Page, rest), items=[msgspec.Raw(item) for item in items])
 
 
 def _read_record(body: bytes) -> AccountingRecord:
-    """Read a record in one pass; what the model does not know stays in the source until somebody asks for it."""
+    """Read a record in one pass; unknown fields stay in the source until somebody asks for them."""
     _check_text(body)
     try:
         record: AccountingRecord = decode_known(AccountingRecord, body)
@@ -208,13 +208,13 @@ def _read_record(body: bytes) -> AccountingRecord:
 
 
 def _check_text(body: bytes) -> None:
-    """What the decoder passes over has to be text too."""
+    """Check that what the decoder skips is text too."""
     if not body.isascii():
         body.decode()
 
 
 def _invalid(source: bytes, error: ValueError) -> InvalidRecord:
-    """Set a record apart. What is wrong with it as a whole, such as a field that is missing, has a path too."""
+    """Describe a record that does not fit. A reason about the record as a whole gets a path too."""
     reason = str(error)
     return InvalidRecord(_record_id(source), reason if " - at `" in reason else f"{reason} - at `$`", source)
 
@@ -249,7 +249,7 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},:"]', re.DOTALL)
 
 
 def split_items(page: bytes) -> tuple[list[bytes], bytes] | None:
-    """Return the items, and the page without them; None where it has no `items` that begin and end."""
+    """Return the items, and the page without them; None if it has no complete `items`."""
     items: list[bytes] = []
     depth = began = start = 0
     before = last = b""
@@ -261,7 +261,7 @@ def split_items(page: bytes) -> tuple[list[bytes], bytes] | None:
                 began = start = token.end()
         elif sign in b"]}":
             depth -= 1
-        elif sign == b'"':  # which nothing ends
+        elif sign == b'"':  # a text without an end
             return None
         ends = began and depth == 1
         if ends or (began and depth == 2 and sign == b","):  # noqa: PLR2004 - the depth of the items

@@ -16,10 +16,10 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 MAX_IDS = 500
 MAX_ID_CHARACTERS = 4500
-"""What ids may take of a URL. With the address, the other parameters and a cursor it stays under 6,000."""
+"""Characters of a URL for ids. With the address, the other parameters and a cursor it stays under 6,000."""
 BEFORE_ALL_RECORDS = datetime(2000, 1, 1, tzinfo=UTC)
-"""Without a lower bound for `updated_at` the API leaves out what has not changed for a while, so all of them are asked
-for with this one. Not 1970-01-01: a server may take a zero for no bound."""
+"""A lower bound for `updated_at` that finds all: without one the API may leave out older records. Not 1970-01-01: a
+server may take zero for no bound."""
 
 
 @dataclass(frozen=True, slots=True)
