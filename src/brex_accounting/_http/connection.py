@@ -18,7 +18,10 @@ def network_stream(response: httpx.Response) -> Any:
 
 def is_closed(stream: Any) -> bool:
     """Whether the peer has closed an idle connection, or sent something that nobody asked for."""
-    return bool(stream.get_extra_info("is_readable"))
+    try:
+        return bool(stream.get_extra_info("is_readable"))
+    except Exception:  # noqa: BLE001 - what cannot be looked into is of no use
+        return True
 
 
 def is_socket_readable(sock: socket.socket) -> bool:

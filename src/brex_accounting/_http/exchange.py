@@ -105,7 +105,7 @@ class Exchange:
     """A request on its way out, and its response on its way in."""
 
     half_open: Any = None
-    """A connection that nobody closes when its TLS handshake is cancelled, for httpcore has not yet taken it over."""
+    """A connection that httpcore does not own yet, and so does not close if its TLS handshake is cancelled."""
     stream: Any = None
     """The connection that the response came over."""
     reusable: bool = False
@@ -116,7 +116,7 @@ class Exchange:
     _sent: bool = False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Learn from httpcore's trace whether the request went out, since an error's class alone does not say so."""
+        """Learn from httpcore's trace whether the request was sent; the class of an error does not always say."""
         self._watched = True
         if event.endswith("connect_tcp.complete"):
             self.half_open = info["return_value"]
@@ -172,7 +172,7 @@ class Exchange:
         return self.end(surplus=surplus)
 
     def ended_by(self, error: Exception) -> Response | TransportFailure:
-        """Return what was received, as far as it was. A status that says no counts, whatever happened to its body."""
+        """Return what was received before the error. A status that says no counts, whatever happened to its body."""
         error = by_cause(error)
         timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
         incoming = self._incoming

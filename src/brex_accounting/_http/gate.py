@@ -1,4 +1,4 @@
-"""The gate in front of the network: a fair semaphore."""
+"""A fair semaphore, which limits how many requests are in flight."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections import OrderedDict
 
 
 class Gate:
-    """A semaphore that is fair in the order of the calls' arrival.
+    """A semaphore that serves calls in their order of arrival.
 
-    A call that comes `again` arrived before all those that still wait for their first time. Its deadline runs, theirs
-    do not: behind 5,000 of them it would end before it gets its turn.
+    A call that comes `again` goes before those that wait for their first attempt: it arrived earlier, and its deadline
+    is running while theirs are not. Behind 5,000 of them it would run out of time.
     """
 
     def __init__(self, size: int) -> None:
@@ -19,7 +19,7 @@ class Gate:
         self._first: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     async def acquire(self, *, again: bool = False) -> None:
-        """Wait for a place. Each `acquire` that returned is followed by one `release`."""
+        """Wait for a turn. The caller releases it once."""
         if self._free:
             self._free -= 1
             return

@@ -1,4 +1,4 @@
-"""All requests are sent here."""
+"""Sends all requests."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from .failures import read_failure
 from .pool import CLOSED, ConnectionPool, Slot, free_descriptors
 from .response import Cause, Response, TransportFailure
 
-__all__ = ["CLOSED", "HEADERS", "Network", "Slot", "Transport"]
+__all__ = ["CLOSED", "Network", "Slot", "Transport"]
 
 HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip",
     "User-Agent": f"brex-accounting/{__version__}",
 }
-"""What every request carries."""
+"""Every request carries these."""
 
 
 class Network:
-    """Sends one request at a time for each slot, and returns what came back as a value, never as an exception.
+    """Sends one request at a time for each slot, and returns the response or the failure as a value, never raises it.
 
     Args:
         base_url: Checked, and put before the address of each request.
         transport: As for the client.
-        size: How many requests are on the wire at a time, for each event loop.
+        size: How many requests may be in flight at a time, in each event loop.
         ssl_context: As for the client.
         proxy: As for the client.
     """
@@ -102,12 +102,12 @@ class Network:
     async def exchange(
         self, slot: Slot, request: Mapping[str, Any], headers: Mapping[str, str], limit: Timeout
     ) -> Response | TransportFailure:
-        """Send what the generated `get_kwargs` gives, and read the response, decompressed and up to 64 MiB.
+        """Send what the generated `get_kwargs` returns, and read the response: decompressed, up to 64 MiB.
 
         Args:
-            slot: The caller's, which is thrown away afterwards if it cannot be used again.
-            request: Method, address below the base URL, parameters, headers and content.
-            headers: Further ones; each may replace one of those that every request carries.
+            slot: The caller's. Its connection is thrown away on release if it cannot carry another request.
+            request: The method, the path below the base URL, parameters, headers and content.
+            headers: Further headers. They take the place of those in HEADERS that have the same name.
             limit: How long it may take.
         """
         try:

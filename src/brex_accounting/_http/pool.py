@@ -1,8 +1,8 @@
 """The connection pool of one event loop.
 
-A gate of slots stands before the network, each slot with a transport of its own that holds one connection and is thrown
-away when its exchange was cancelled or broke. One httpx pool for all would lose connections for ever when tasks are
-cancelled under contention (httpcore issue 1093), and scans itself on every request.
+Each slot has an httpx transport of its own, which holds one connection and is thrown away if an exchange on it was
+cancelled or failed. A single httpx pool would lose connections for good when tasks are cancelled under contention
+(httpcore issue 1093), and it scans all its connections on every request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SWEEP_EVERY = 1.0
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place in the pool: leave to have one request on the wire."""
+    """A place in the pool: its holder may have one request in flight."""
 
     transport: httpx.AsyncBaseTransport
     pool: ConnectionPool
@@ -46,12 +46,12 @@ class Slot:
     idle_since: float = 0.0
 
     def is_spent(self, now: float) -> bool:
-        """Whether its idle connection is of no more use."""
+        """Whether its idle connection is too old, or the peer has closed it."""
         return now - self.idle_since >= KEEP_ALIVE or (self.stream is not None and is_closed(self.stream))
 
 
 class ConnectionPool:
-    """The slots of one event loop: with a transport each, or all around the one that the caller brought."""
+    """The slots of one event loop: each with a transport of its own, or all with the one that the caller gave."""
 
     def __init__(self, size: int, connect: Connect, *, given: httpx.AsyncBaseTransport | None, owned: bool) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -61,7 +61,7 @@ class ConnectionPool:
         self._owned = owned
         self._idle: list[Slot] = []
         self.closing: set[asyncio.Task[None]] = set()
-        """Connections and transports on their way out."""
+        """Tasks that close connections and transports."""
         self._in_use = 0
         self._closed = False
         self._sweeping: asyncio.TimerHandle | None = None
@@ -70,7 +70,7 @@ class ConnectionPool:
             _pools.add(self)
 
     async def open(self) -> None:
-        """Have `aclose` called when the event loop ends, if nobody calls it before."""
+        """Register for the shutdown of the event loop, which closes the pool if nobody has closed it before."""
         await anext(self._shutdown)
 
     def check_open(self) -> None:
@@ -110,7 +110,7 @@ class ConnectionPool:
                 self._sweeping = self.loop.call_later(SWEEP_EVERY, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long or the peer has closed, and come back while anything is idle."""
+        """Close connections that are too old or that the peer has closed. Runs again while any connection is idle."""
         now = self.loop.time()
         idle, self._idle = self._idle, []
         for slot in idle:
@@ -121,13 +121,13 @@ class ConnectionPool:
         self._sweeping = self.loop.call_later(SWEEP_EVERY, self._sweep) if self._idle else None
 
     def close(self, open_: Any, then: Callable[[], None] = lambda: None) -> None:
-        """Close in a task of its own, so that a cancelled call ends at once, and a cancelled close goes on."""
-        if self.loop.is_closed():  # there is nothing to close with
+        """Close something in a task of its own: a cancelled call ends at once, and a cancelled close goes on."""
+        if self.loop.is_closed():  # it is too late
             return
 
         def done(task: asyncio.Task[None]) -> None:
             self.closing.discard(task)
-            if task.cancelled():  # as asyncio.run does with all tasks when it ends, even before they have begun
+            if task.cancelled():  # asyncio.run cancels all tasks when it ends, even those that have not begun
                 self.close(open_, then)
             else:
                 then()
@@ -162,8 +162,8 @@ class ConnectionPool:
     async def _close_on_shutdown(self) -> AsyncGenerator[None, None]:
         """Close the connections.
 
-        asyncio.run ends the loop's asynchronous generators while the loop still works: that closes the connections of a
-        client that was not closed, or that goes on in another loop, without a warning.
+        asyncio.run closes the loop's asynchronous generators while the loop still runs. That closes the connections of
+        a client that was never closed, or that goes on in another loop, without a warning.
         """
         try:
             yield
