@@ -16,7 +16,7 @@ import pytest
 
 from brex_accounting import BrexAccounting, MemoryTokenStore, OAuth2, Outcome, RetryPolicy, aiohttp_transport, errors
 from brex_accounting._http import pool, tls
-from brex_accounting._http.connection import holds_more
+from brex_accounting._http.connection import holds_more, is_closed
 from brex_accounting._http.tls import shared_context
 from tests.support.calls import CASES, TOKEN, Case
 from tests.support.fault_server import JSON, Fault, FaultServer, Request, head, ok, raw, reply
@@ -156,6 +156,7 @@ async def test_a_connection_that_cannot_be_looked_into_is_not_used_again(monkeyp
 def test_a_connection_of_another_release_cannot_be_looked_into() -> None:
     assert holds_more(httpx.Response(200, extensions={"network_stream": object()})) is None
     assert holds_more(httpx.Response(200)) is False
+    assert is_closed(object())
 
 
 async def test_a_pool_of_the_callers_throws_such_a_connection_away() -> None:

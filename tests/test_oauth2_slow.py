@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,8 +26,8 @@ from brex_accounting._auth import consent as consent_module
 from brex_accounting._auth import token_endpoint
 from brex_accounting._auth.tokens import store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
-from tests.support.certificate import make_certificate
 from tests.support.fault_server import FaultServer, Request, head, raw, reply, reset
+from tests.support.tls import client_context, server_context
 from tests.support.virtual_time import now, virtual_clock
 
 REDIRECT = "https://partner.example/brex"
@@ -258,24 +257,12 @@ class ThreadedServer:
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
-
-
 @pytest.mark.parametrize("secure", [False, True])
 async def test_what_arrived_while_the_loop_stood_still_is_read(
-    monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, Path], *, secure: bool
+    monkeypatch: pytest.MonkeyPatch, *, secure: bool
 ) -> None:
     monkeypatch.setattr(token_endpoint, "ANSWER_TIMEOUT", 0.5)
-    context = None
-    transport: Any = None
-    if secure:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-        trust = ssl.create_default_context(cafile=certificate[0])
-        transport = lambda: httpx.AsyncHTTPTransport(verify=trust)  # noqa: E731
-    server = ThreadedServer(context)
+    server = ThreadedServer(server_context() if secure else None)
     with server.running() as url:
         auth = OAuth2(
             "client",
@@ -284,7 +271,7 @@ async def test_what_arrived_while_the_loop_stood_still_is_read(
             store=MemoryTokenStore(),
             refresh_token="first",
             token_url=url,
-            transport=transport,
+            ssl_context=client_context() if secure else None,
         )
         asking = asyncio.create_task(auth.token())
         while not server.bodies:
