@@ -290,7 +290,7 @@ def test_going_on_elsewhere_is_refused(world: World, tmp_path: Path) -> None:
     assert (again.code, "was for BREX_TOKEN, not this account" in again.problem) == (2, True)
     Path(f"{file}.part").write_text("short")
     broken = world.run("records", "export", file, "--resume")
-    assert (broken.code, "not whole: begin again with --overwrite" in broken.problem) == (1, True)
+    assert (broken.code, "incomplete: begin again with --overwrite" in broken.problem) == (1, True)
     assert world.run("records", "export", file, "--overwrite").code == 0
     assert names(tmp_path) == ["ledger.csv"]
 
