@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import subprocess
 import sys
 import threading
@@ -171,6 +173,14 @@ async def test_a_closed_stream_gives_no_more() -> None:
     await unused.aclose()
     assert [each async for each in unused] == []
     assert len(rig.requests) == 2
+
+
+@virtual
+async def test_a_stream_has_one_owner() -> None:
+    stream = Records(books().engine).iterate()
+    for twin in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="neither pickled nor copied"):
+            twin(stream)
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

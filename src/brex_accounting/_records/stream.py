@@ -16,7 +16,7 @@ from .paging import FoundPage, Part, Prefetcher, RecordPaginator
 from .query import BEFORE_ALL_RECORDS, RecordQuery, check_ids, split
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import NoReturn, Self
 
     from brex_accounting._engine.call import Engine
 
@@ -87,6 +87,10 @@ class RecordStream(AsyncIterator[T_co], Generic[T_co]):
 
     def __del__(self) -> None:
         self._pages.abandon()
+
+    def __reduce__(self) -> NoReturn:
+        message = "a stream reads on for one owner: it can be neither pickled nor copied"
+        raise TypeError(message)
 
 
 def stream_pages(
