@@ -311,6 +311,41 @@ def test_a_stream_goes_on_in_another_event_loop(timeout: float, debug: bool) -> 
     assert run.stdout == "accr_0 accr_1 accr_2 accr_3\n"
 
 
+CLOSED_LOOP = """
+import asyncio, gc, warnings
+import httpx
+from brex_accounting import BrexAccounting
+from tests.support.records import page, record
+warnings.simplefilter("error")
+kept = []
+
+async def handle(request):
+    await asyncio.sleep(3600 if "cursor" in request.url.params else 0)
+    return httpx.Response(200, content=page(record("accr_0"), cursor="1"))
+
+async def main(keep):
+    records = BrexAccounting("bxt_x", transport=lambda: httpx.MockTransport(handle)).records.iterate()
+    await anext(records)
+    if keep:
+        kept.append(records)
+
+for keep in (False, True):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main(keep))
+    loop.close()
+    gc.collect()
+kept.clear()
+gc.collect()
+print("done")
+"""
+
+
+def test_an_event_loop_that_is_closed_under_a_fetch() -> None:
+    """Unlike asyncio.run, loop.close cancels no task."""
+    run = subprocess.run([sys.executable, "-X", "dev", "-c", CLOSED_LOOP], capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("done\n", "")
+
+
 def test_closed_after_its_event_loop() -> None:
     async def begin(brex: BrexAccounting) -> RecordStream[Any]:
         records = brex.records.iterate()

@@ -152,6 +152,8 @@ class Prefetcher(Generic[P]):
         if self._ahead is None and self._next is not None:
             self._ahead = asyncio.create_task(self._fetch(*self._next))
             self._ahead.add_done_callback(_see)
+            # Nothing is lost if an event loop is closed before a page arrives: asyncio need not warn of it.
+            self._ahead._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _cancel(self) -> None:
         ahead, self._ahead = self._ahead, None
