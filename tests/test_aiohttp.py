@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import httpx
+import httpx_aiohttp
 import pytest
 
 from brex_accounting import (
@@ -45,8 +46,11 @@ async def listening(handle: Handler) -> AsyncIterator[str]:
             writer.transport.abort()
 
 
-async def failure(url: str, seconds: float = 5.0) -> BrexError:
-    options = {"timeout": seconds, "retry": RetryPolicy.none(), "transport": aiohttp_transport}
+OURS_AND_THEIRS = pytest.mark.parametrize("transport", [aiohttp_transport, httpx_aiohttp.AiohttpTransport])
+
+
+async def failure(url: str, seconds: float = 30.0, transport: object = aiohttp_transport) -> BrexError:
+    options = {"timeout": seconds, "retry": RetryPolicy.none(), "transport": transport}
     async with BrexAccounting("bxt_x", base_url=url, **options) as brex:  # type: ignore[arg-type]
         with pytest.raises(BrexError) as caught:
             await brex.integrations.create("ERP_A", "acct-42")
@@ -60,32 +64,49 @@ async def test_runs_calls_and_is_closed_by_the_client() -> None:
         assert {other.id for other in others} == {first.id}
 
 
-async def test_a_reset_is_in_doubt() -> None:
+@OURS_AND_THEIRS
+async def test_a_reset_is_in_doubt(transport: object) -> None:
     async with listening(lambda _, writer: writer.transport.abort()) as url:
-        error = await failure(url)
+        error = await failure(url, transport=transport)
     assert isinstance(error, ConnectionFailedError)
     assert error.outcome is Outcome.UNKNOWN
 
 
-async def test_no_answer_in_time_is_in_doubt() -> None:
+@OURS_AND_THEIRS
+async def test_no_answer_in_time_is_in_doubt(transport: object) -> None:
     async with listening(lambda *_: None) as url:
-        error = await failure(url, seconds=0.2)
+        error = await failure(url, seconds=0.2, transport=transport)
     assert isinstance(error, CallTimeoutError)
     assert error.outcome is Outcome.UNKNOWN
 
 
-async def test_a_refused_connection_was_never_sent() -> None:
+@OURS_AND_THEIRS
+async def test_a_refused_connection_was_never_sent(transport: object) -> None:
     async with listening(lambda *_: None) as url:
         pass
-    error = await failure(url)
+    error = await failure(url, transport=transport)
     assert isinstance(error, ConnectionFailedError)
     assert error.outcome is Outcome.NOT_APPLIED
 
 
-async def test_a_name_that_is_not_found_was_never_sent() -> None:
-    error = await failure("https://brex.invalid")
+@OURS_AND_THEIRS
+async def test_a_name_that_is_not_found_was_never_sent(transport: object) -> None:
+    error = await failure("https://brex.invalid", transport=transport)
     assert isinstance(error, ConnectionFailedError)
     assert error.outcome is Outcome.NOT_APPLIED
+
+
+@OURS_AND_THEIRS
+async def test_an_answer_that_is_not_http_is_not_quoted(transport: object) -> None:
+    async with listening(lambda _, writer: writer.write(b'{"memo": "canary"}\r\n\r\n')) as url:
+        error = await failure(url, transport=transport)
+    assert "the answer is not HTTP" in str(error)
+    assert error.outcome is Outcome.UNKNOWN
+
+
+async def test_is_a_transport_for_httpx_too() -> None:
+    async with Sandbox() as sandbox, sandbox.serve() as url, httpx.AsyncClient(transport=aiohttp_transport()) as client:
+        assert (await client.get(f"{url}/v3/accounting/records")).status_code == 401
 
 
 def test_other_errors_are_left_alone() -> None:

@@ -53,7 +53,7 @@ async def test_idle_connections_are_closed_when_their_time_is_over(soon: None, m
     monkeypatch.setattr(pool, "KEEP_ALIVE", 0.1)
     async with server() as fake, client(fake.url) as brex:
         await burst(brex)
-        assert fake.open == 5
+        assert fake.accepted == 5
         await fake.closes_all()
         await burst(brex)
 
@@ -67,7 +67,7 @@ async def test_idle_connections_that_the_server_closed_are_closed(soon: None, tl
         for request in fake.requests:
             request.close()
         await fake.closes_all()
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while descriptors() > before - 10:  # both ends of each
                 await asyncio.sleep(0.01)
         await burst(brex)
@@ -174,6 +174,32 @@ async def test_an_answer_that_came_while_nobody_waited_is_not_taken_on_aiohttp()
         await asyncio.sleep(0.05)
         await burst(brex, 1)
         assert [request.connection for request in fake.requests] == [1, 2]
+
+
+# -- threads -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", [None, aiohttp_transport], ids=["httpx", "aiohttp"])
+async def test_closing_the_client_closes_the_connections_of_other_threads(transport: Any) -> None:
+    async with server() as fake:
+        brex = client(fake.url, transport=transport)
+        done, over = threading.Event(), threading.Event()
+
+        async def other() -> None:
+            await burst(brex)
+            done.set()
+            await asyncio.to_thread(over.wait, 30)
+            with pytest.raises(errors.ConfigurationError, match="is closed"):
+                await burst(brex, 1)
+
+        thread = asyncio.create_task(asyncio.to_thread(asyncio.run, other()))
+        await asyncio.to_thread(done.wait, 30)
+        await burst(brex)
+        assert fake.open == 10
+        await brex.aclose()
+        await fake.closes_all()
+        over.set()
+        await thread
 
 
 # -- SSL contexts ------------------------------------------------------------------------------------------------------

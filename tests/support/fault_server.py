@@ -95,7 +95,7 @@ class FaultServer:
         await self._until(lambda: len(self.requests) >= requests)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while not reached():
                 self._changed.clear()
                 await self._changed.wait()
