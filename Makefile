@@ -2,10 +2,11 @@
 export PYTHON
 BIN = .venv/bin
 
-.PHONY: help demo test lint types unit regen check-generated update-description test-data bench docs frameworks matrix soak lock screenshot format clean
+.PHONY: help demo quick test lint types unit regen check-generated update-description test-data bench docs frameworks matrix soak lock screenshot format clean
 
 help:
 	@echo "make demo             a tour over real sockets, against the sandbox that this project ships"
+	@echo "make quick            lint, types and the tests that a change usually needs"
 	@echo "make test             everything that CI runs"
 	@echo "make regen            generate the client from openapi/ again"
 	@echo "make update-description [FILE=new.yaml] [KEEP=1]"
@@ -26,6 +27,14 @@ demo: .venv/made-for-demo
 	@$(BIN)/brex-accounting demo
 
 test: lint types check-generated unit
+
+# What a change usually needs. The rest starts processes, generates code, builds the site, or takes a while for another reason.
+SLOW = commands/test_export.py commands/test_login.py commands/test_worker.py sandbox/test_schemathesis.py \
+  test_consent.py test_description_idioms.py test_docs.py test_fit.py test_fleet.py test_network.py test_oauth2_processes.py \
+  test_outage.py test_packaging.py test_regen.py test_set_up.py test_soak.py test_update_description.py test_worker_example.py \
+  worker/test_deaths.py worker/test_soak.py
+quick: lint types
+	$(BIN)/python -m pytest --no-cov -q tests $(addprefix --ignore=tests/,$(SLOW))
 
 lint: .venv/made-for-tests
 	$(BIN)/ruff check .
