@@ -31,7 +31,7 @@ class MemoryTokenStore:
         return self._stored.get(key)
 
     async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
-        """Store this if what is stored has the expected version (None: if there is nothing), and tell whether."""
+        """Store this if what is stored has the expected version (None: if there is nothing); return whether it did."""
         with self._saving:
             before = self._stored.get(key)
             if (None if before is None else before.version) != expected_version:

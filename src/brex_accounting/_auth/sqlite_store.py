@@ -71,7 +71,7 @@ class SQLiteTokenStore:
         return await in_a_thread(partial(self._load, key))
 
     async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
-        """Store this if what is stored has the expected version (None: if there is nothing), and tell whether.
+        """Store this if what is stored has the expected version (None: if there is nothing); return whether it did.
 
         When it returns, what was saved is on the disk.
         """

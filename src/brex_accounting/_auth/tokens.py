@@ -148,7 +148,7 @@ class TokenStore(Protocol):
     ends, so does the lock. ``msgspec.json.encode(stored)`` and ``msgspec.json.decode(row, type=StoredToken)`` make a
     `StoredToken` a document and back.
 
-    Every method raises OSError (of which TimeoutError is one) when the store cannot be had now, and ConfigurationError
+    Every method raises OSError (of which TimeoutError is one) when the store cannot be used now, and ConfigurationError
     when somebody must repair it. Neither may hold a secret.
     """
 
