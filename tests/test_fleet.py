@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 import procrastinate
 import pytest
 from procrastinate import jobs
+from procrastinate.periodic import PeriodicDeferrer
 
-from brex_accounting import ConfigurationError, ReauthorizationRequiredError
+from brex_accounting import ConfigurationError, ConnectionFailedError, ReauthorizationRequiredError
 from brex_accounting import fleet as fleet_module
 from brex_accounting.fleet import _Fleet, export_blueprint, give_back, notice
 from brex_accounting.postgres import PostgresStores
@@ -41,6 +43,7 @@ class Site:
         self.stores = stores
         self.worked: list[tuple[str, bool]] = []
         self.answers: dict[str, Any] = {}
+        self.stopped = asyncio.Event()
         self.accounts: Callable[[], AsyncIterator[str]] = self._none
         self.app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, max_size=4))
         blueprint = export_blueprint(self.open_worker, self.accounts, poll_every=3600.0, budget=5.0)  # type: ignore[arg-type]
@@ -59,9 +62,15 @@ class Site:
                 assert budget == 5.0
                 site.worked.append((account, poll))
                 answer = site.answers.get(account)
+                if answer == "until it is stopped":
+                    await site.stopped.wait()
+                    answer = 9.0
                 if isinstance(answer, BaseException):
                     raise answer
                 return answer  # type: ignore[no-any-return]
+
+            def stop(self) -> None:
+                site.stopped.set()
 
         yield Worker()
 
@@ -72,7 +81,9 @@ class Site:
         await self.app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
 
     async def waiting(self) -> list[Any]:
-        return list(await self.app.job_manager.list_jobs_async(status="todo"))
+        """The jobs of accounts; a worker that runs adds periodic ones at a time of its own."""
+        manager = self.app.job_manager
+        return list(await manager.list_jobs_async(status="todo", task="brex:export_account"))
 
 
 @pytest.fixture
@@ -129,6 +140,79 @@ async def test_what_passes_is_tried_again_after_a_growing_pause(site: Site) -> N
     assert [job.task_kwargs["account"] for job in failed] == ["away"]  # an error of the user's code: for all to see
 
 
+async def test_an_outage_of_brex_is_waited_out_with_growing_pauses(site: Site) -> None:
+    site.answers["a"] = ConnectionFailedError("refused")
+    pauses = []
+    for failures in (0, 1, 2, 30):
+        await site.defer("a", failures=failures)
+        began = time.time()
+        await site.run()
+        [again] = await site.waiting()
+        assert again.task_kwargs == {"account": "a", "poll": True, "failures": failures + 1}
+        pauses.append(again.scheduled_at.timestamp() - began)
+        await site.app.job_manager.cancel_job_by_id_async(again.id)
+    assert pauses == pytest.approx([60.0, 120.0, 240.0, 3600.0], abs=20.0)
+
+
+async def test_a_queue_worker_that_shuts_down_stops_the_export(site: Site) -> None:
+    site.answers["a"] = "until it is stopped"
+    await site.defer("a")
+    running = asyncio.create_task(
+        site.app.run_worker_async(install_signal_handlers=False, listen_notify=False, shutdown_graceful_timeout=0.01)
+    )
+    while not site.worked:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert site.stopped.is_set()
+    [again] = await site.waiting()
+    assert again.task_kwargs == {"account": "a", "poll": True, "failures": 0}
+
+
+async def test_a_job_that_somebody_aborts_does_not_come_again(site: Site) -> None:
+    site.answers["a"] = "until it is stopped"
+    await site.defer("a")
+    [job] = await site.waiting()
+    running = asyncio.create_task(
+        site.app.run_worker_async(install_signal_handlers=False, abort_job_polling_interval=0.05)
+    )
+    while not site.worked:
+        await asyncio.sleep(0.01)
+    assert await site.app.job_manager.cancel_job_by_id_async(job.id, abort=True)
+    while not site.stopped.is_set() or await site.app.job_manager.list_jobs_async(status="doing"):
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await site.waiting() == []
+
+
+@pytest.mark.parametrize("odd", ["", "\0", "\ud800", None, 7])
+async def test_an_account_that_cannot_be_queued_does_not_stop_the_others(
+    site: Site, odd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def accounts() -> AsyncIterator[str]:
+        yield odd
+        yield "a"
+
+    fleet = _Fleet(site.open_worker, accounts, 1.0, 5.0)  # one slot: everybody's turn
+    await fleet.poll(site.app, 0)
+    [job] = await site.waiting()
+    assert job.task_kwargs["account"] == "a"
+    assert "was not queued" in caplog.text
+
+
+async def test_no_minute_is_left_out_while_all_workers_are_busy(site: Site) -> None:
+    """Each minute has accounts of its own, so the jobs of several may wait."""
+    deferrer = PeriodicDeferrer(site.app.periodic_registry)
+    for timestamp in (60, 120):
+        tasks = [(each, timestamp) for each in site.app.periodic_registry.periodic_tasks.values()]
+        await deferrer.defer_jobs(tasks)
+    names = [job.task_name for job in await site.app.job_manager.list_jobs_async(status="todo")]
+    assert sorted(names) == ["brex:give_back_jobs", "brex:poll_accounts", "brex:poll_accounts"]
+
+
 async def test_accounts_that_fail_half_way_do_not_stop_those_before(site: Site) -> None:
     async def accounts() -> AsyncIterator[str]:
         yield "a"
@@ -163,6 +247,40 @@ async def test_a_job_of_a_dead_worker_is_given_back(site: Site) -> None:
     await site.run()
     assert site.worked == [("a", True)]
     assert await site.waiting() == []
+
+
+async def test_a_job_that_kills_each_process_ends_as_failed(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    await site.defer("poison")
+    await site.defer("good")
+    for deaths in range(1, fleet_module.MOST_DEATHS + 2):
+        dead = await site.app.job_manager.register_worker()
+        job = await site.app.job_manager.fetch_job(queues=None, worker_id=dead)
+        assert job is not None
+        assert (job.task_kwargs["account"], job.attempts) == ("poison", deaths - 1)
+        await site.app.job_manager.unregister_worker(dead)
+        await give_back(site.app)
+    assert "processes died" in caplog.text
+    await site.run()
+    assert site.worked == [("good", True)]
+
+
+async def test_what_another_machine_gave_back_first_does_not_stop_the_rest(site: Site) -> None:
+    dead = await site.app.job_manager.register_worker()
+    for account in ("a", "b"):
+        await site.defer(account)
+        assert await site.app.job_manager.fetch_job(queues=None, worker_id=dead)
+    manager = site.app.job_manager
+    stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=-1.0))
+    await manager.finish_job(stalled[0], status=jobs.Status.SUCCEEDED, delete_job=True)
+
+    async def both(**_: Any) -> list[jobs.Job]:
+        return stalled
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager, "get_stalled_jobs", both)
+        await give_back(site.app)
+    [job] = await site.waiting()
+    assert job.id == stalled[1].id
 
 
 async def test_an_app_without_the_tasks_is_refused(site: Site) -> None:

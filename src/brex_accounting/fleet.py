@@ -26,6 +26,7 @@ from brex_accounting.worker import ExportWorker, WorkerRunningError
 try:
     import procrastinate
     from procrastinate import JobContext, exceptions, jobs
+    from procrastinate.job_context import AbortReason
 except ImportError:
     raise errors.ConfigurationError('procrastinate is missing: pip install "brex-accounting[fleet]".') from None
 
@@ -36,6 +37,8 @@ FIRST_PAUSE = 60.0
 """Seconds until an account is tried again after what may pass by itself; doubled each time, up to `poll_every`."""
 STALLED_AFTER = 30.0
 """Seconds without a heartbeat after which a queue's worker counts as dead."""
+MOST_DEATHS = 5
+"""Processes that may die with one job. It ends as failed then: it may be what kills them."""
 
 
 def export_blueprint(
@@ -49,7 +52,8 @@ def export_blueprint(
 
     One job works for an account at a time. Polls are spread over `poll_every`, each account at its own minute. A job
     that used up its budget, or whose account has something due later, defers the next one itself. Jobs of workers that
-    died are given back within a minute or two.
+    died are given back within a minute or two. When a job is cancelled, as procrastinate does at the end of
+    `shutdown_graceful_timeout`, its worker is stopped: bookings under way have the worker's `stop_grace`.
 
     What may pass by itself is tried again after a growing pause. An account whose consent died, or whose worker cannot
     be opened, is looked at again with its next poll or notice; the log says why.
@@ -73,7 +77,7 @@ def export_blueprint(
         await fleet.export(context, account, poll=poll, failures=failures)
 
     @blueprint.periodic(cron=fleet.cron)
-    @blueprint.task(name="poll_accounts", queue=QUEUE, queueing_lock="brex poll_accounts", pass_context=True)
+    @blueprint.task(name="poll_accounts", queue=QUEUE, pass_context=True)  # each one counts: no queueing lock
     async def poll_accounts(context: JobContext, timestamp: int) -> None:
         await fleet.poll(context.app, timestamp)
 
@@ -115,9 +119,10 @@ class _Fleet:
         fields = {"account": account}
         try:
             async with self._open_worker(account) as worker:
-                pause = await worker.drain(budget=self._budget, poll=poll)
-        except asyncio.CancelledError:  # the queue's worker shuts down
-            await asyncio.shield(again(1.0, poll=poll))
+                pause = await self._drain(worker, poll=poll)
+        except asyncio.CancelledError:
+            if context.abort_reason() is not AbortReason.USER_REQUEST:  # the queue's worker shuts down
+                await asyncio.shield(again(1.0, poll=poll))
             raise
         except WorkerRunningError:
             await again(FIRST_PAUSE, poll=poll)
@@ -131,6 +136,17 @@ class _Fleet:
             if pause is not None:
                 await again(max(pause, 1.0), poll=False)
 
+    async def _drain(self, worker: ExportWorker, *, poll: bool) -> float | None:
+        """Let the worker work; the first cancellation stops it, as SIGTERM does, a second one cuts it off."""
+        work = asyncio.create_task(worker.drain(budget=self._budget, poll=poll))
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            worker.stop()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+        return work.result()
+
     async def poll(self, app: procrastinate.App, timestamp: int) -> None:
         """Queue a poll for each account whose turn it is.
 
@@ -138,12 +154,15 @@ class _Fleet:
         """
         task = _task_name(app)
         async for account in self._accounts():
-            if (timestamp // self._tick - self._slot(account)) % self._slots == 0:
-                await _defer(app, task, account, "poll")
+            try:
+                if (timestamp // self._tick - self._slot(account)) % self._slots == 0:
+                    await _defer(app, task, account, "poll")
+            except (errors.ConfigurationError, exceptions.ConnectorException) as error:
+                logger.error("account %r was not queued, the others go on: %s", account, error)
 
     def _slot(self, account: str) -> int:
         """The account's own part of the period, the same on every machine."""
-        return int.from_bytes(sha256(account.encode()).digest()[:8]) % self._slots
+        return int.from_bytes(sha256(check_text(account, "account").encode()).digest()[:8]) % self._slots
 
 
 async def notice(app: procrastinate.App, stores: PostgresStores, account: str, record_ids: Iterable[str]) -> None:
@@ -167,10 +186,24 @@ async def give_back(app: procrastinate.App) -> None:
     """Let the jobs of workers that died be taken by others."""
     for job in await app.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED_AFTER):
         try:
+            await _give_back(app, job)
+        except exceptions.ConnectorException as error:  # another machine was faster; or with the next minute
+            logger.warning("job %s was not given back: %s", job.id, error)
+
+
+async def _give_back(app: procrastinate.App, job: jobs.Job) -> None:
+    if job.attempts < MOST_DEATHS:
+        try:
             await app.job_manager.retry_job(job)
         except exceptions.UniqueViolation:
-            # The same job waits already. As long as this one counts as running, its lock would keep that one waiting.
-            await app.job_manager.finish_job(job, status=jobs.Status.FAILED, delete_job=False)
+            pass  # the same job waits already, and this one's lock keeps it waiting
+        else:
+            return
+    else:
+        fields = {"account": job.task_kwargs.get("account")}
+        text = "%d processes died with job %s, %s: it ends as failed, and its account waits for its next poll or notice"
+        logger.error(text, job.attempts + 1, job.id, job.call_string, extra=fields)
+    await app.job_manager.finish_job(job, status=jobs.Status.FAILED, delete_job=False)
 
 
 async def _defer(
