@@ -1,10 +1,10 @@
 """Exports of many customers on many machines: PostgreSQL for tokens and exports, procrastinate for the work.
 
     export DATABASE_URL=postgresql://…  BREX_CLIENT_ID=…  BREX_CLIENT_SECRET=…  BREX_WEBHOOK_SECRETS=whsec_…
-    python app.py tables                                                    # once, and after each upgrade
-    python app.py onboard customer-7 company_abc < refresh-token            # for each customer
-    procrastinate --app=app.app worker --queues=brex_exports --concurrency=4 --shutdown-graceful-timeout=30
-    uvicorn app:web --port 8000                                             # the receiver of webhooks
+    python app.py tables                                              # once, and after each upgrade
+    python app.py onboard customer-7 company_abc < refresh-token      # for each customer
+    python app.py work                                                # on any number of machines
+    uvicorn app:web --port 8000                                       # the receiver of webhooks
 
 Copy it, and replace `book` and `find` by your ERP's API.
 """
@@ -31,7 +31,7 @@ from brex_accounting import (
     save_grant,
     verify_webhook,
 )
-from brex_accounting.fleet import export_blueprint, notice
+from brex_accounting.fleet import QUEUE, export_blueprint, notice
 from brex_accounting.postgres import PostgresStores
 from brex_accounting.worker import ExportWorker
 
@@ -52,25 +52,14 @@ async def find(record: AccountingRecord) -> str | None:
     raise NotImplementedError
 
 
-# One for each process, opened by whoever runs first in it.
-_stores: PostgresStores | None = None
-
-
-async def stores() -> PostgresStores:
-    global _stores  # noqa: PLW0603 - the process's own
-    if _stores is None:
-        opened = PostgresStores(DSN)
-        await opened.__aenter__()
-        _stores = opened
-    return _stores
+stores = PostgresStores(DSN)  # entered once in each process
 
 
 @asynccontextmanager
 async def open_worker(account: str) -> AsyncIterator[ExportWorker]:
-    database = await stores()
-    auth = OAuth2(CLIENT_ID, CLIENT_SECRET, account=account, store=database.tokens)
+    auth = OAuth2(CLIENT_ID, CLIENT_SECRET, account=account, store=stores.tokens)
     async with BrexAccounting(auth) as brex:
-        yield ExportWorker(brex, book, database.exports(account), find=find)
+        yield ExportWorker(brex, book, stores.exports(account), find=find)
 
 
 async def accounts() -> AsyncIterator[str]:
@@ -81,6 +70,14 @@ async def accounts() -> AsyncIterator[str]:
 
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=DSN))
 app.add_tasks_from(export_blueprint(open_worker, accounts), namespace="brex")
+
+
+async def work() -> None:
+    """Work until SIGTERM; then bookings under way have the export worker's stop_grace, 20 seconds."""
+    async with stores, app.open_async():
+        await app.run_worker_async(
+            queues=[QUEUE], concurrency=4, shutdown_graceful_timeout=1.0, delete_jobs="successful"
+        )
 
 
 # -- webhooks --
@@ -96,13 +93,13 @@ async def webhook(request: Request) -> Response:
             query = "SELECT account FROM customers WHERE company_id = %s"
             row = await (await connection.execute(query, [event.company_id])).fetchone()
         if row is not None:  # noted before it is answered: what fails here is sent again
-            await notice(app, await stores(), row[0], event.record_ids)
+            await notice(app, stores, row[0], event.record_ids)
     return Response(status_code=204)
 
 
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
-    async with app.open_async():
+    async with stores, app.open_async():
         yield
 
 
@@ -113,8 +110,8 @@ web = Starlette(routes=[Route("/webhooks/brex", webhook, methods=["POST"])], lif
 
 
 async def make_tables() -> None:
-    await (await stores()).create_tables()
-    async with app.open_async():
+    async with stores, app.open_async():
+        await stores.create_tables()
         if not await app.check_connection_async():  # procrastinate's own tables are not there yet
             await app.schema_manager.apply_schema_async()
     async with await psycopg.AsyncConnection.connect(DSN, autocommit=True) as connection:
@@ -123,7 +120,8 @@ async def make_tables() -> None:
 
 async def onboard(account: str, company_id: str, refresh_token: str) -> None:
     """Save a customer's consent, and which company its webhooks name."""
-    await save_grant((await stores()).tokens, client_id=CLIENT_ID, account=account, refresh_token=refresh_token)
+    async with stores:
+        await save_grant(stores.tokens, client_id=CLIENT_ID, account=account, refresh_token=refresh_token)
     async with await psycopg.AsyncConnection.connect(DSN, autocommit=True) as connection:
         await connection.execute(
             "INSERT INTO customers VALUES (%s, %s) "
@@ -132,17 +130,17 @@ async def onboard(account: str, company_id: str, refresh_token: str) -> None:
         )
 
 
-async def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     match arguments:
         case ["tables"]:
-            await make_tables()
+            asyncio.run(make_tables())
         case ["onboard", account, company_id]:
-            await onboard(account, company_id, sys.stdin.readline().strip())
+            asyncio.run(onboard(account, company_id, sys.stdin.readline().strip()))
+        case ["work"]:
+            asyncio.run(work())
         case _:
             sys.exit(__doc__)
-    if _stores is not None:
-        await _stores.__aexit__(None, None, None)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    main(sys.argv[1:])
