@@ -270,6 +270,24 @@ async def _later(value: float) -> float:
     return value
 
 
+async def test_concurrent_changes_of_the_same_records_never_deadlock(stores: PostgresStores, key: str) -> None:
+    exports = stores.exports(key)
+    ids = [f"accr_{number}" for number in range(20)]
+    until = datetime(2026, 1, 1, tzinfo=UTC)
+    await exports.note(ids)
+    async with exports.lock():
+        for _ in range(40):
+            noticed = 1_000_000  # so that nothing is forgotten, and the rows are still locked
+            entries = [ExportEntry(each, "exported", noticed=noticed, handled=noticed) for each in ids[10:]]
+            forget = [ExportEntry(each, "ready", noticed=noticed) for each in reversed(ids[:10])]
+            await asyncio.gather(
+                exports.save(entries, forget=forget),
+                exports.note(ids, bills_until=until),
+                exports.note(reversed(ids)),
+                exports.prune(until),
+            )
+
+
 async def test_exports_are_copied_from_sqlite_as_the_docs_say(stores: PostgresStores, key: str, tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "fleet.md").read_text("utf-8")
     [block] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "copy_exports" in block]

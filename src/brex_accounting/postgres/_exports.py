@@ -48,7 +48,8 @@ _NEXT = f"""
     SELECT EXISTS (SELECT 1 FROM brex_exports WHERE account = %(account)s AND noticed > handled),
            (SELECT min(due) FROM brex_exports WHERE account = %(account)s AND {_IS_OPEN})
 """  # noqa: S608 - our own names
-# In the order of their ids, as saves are: transactions that lock rows in different orders deadlock.
+# Transactions that lock rows in different orders deadlock. Here all lock the account's row first, then the records' in
+# the order of their ids.
 _NOTE = f"""
     INSERT INTO brex_exports (account, record_id, state, attempts, due, changed_at, handled, noticed, opened_at)
     SELECT %(account)s, id, 'ready', 0, {_NOW}, {_NOW}, 0, 1, {_NOW} FROM unnest(%(ids)s::text[]) AS id ORDER BY id
@@ -65,6 +66,10 @@ _SAVE = f"""
                          ELSE brex_exports.opened_at END
     WHERE brex_exports.touched <= excluded.noticed
 """  # noqa: S608 - our own names
+_LOCK = """
+    SELECT FROM brex_exports WHERE account = %(account)s AND record_id = ANY (%(ids)s::text[])
+    ORDER BY record_id FOR UPDATE
+"""
 _FORGET = """
     DELETE FROM brex_exports USING unnest(%(ids)s::text[], %(noticed)s::bigint[]) AS old (id, seen)
     WHERE account = %(account)s AND record_id = old.id AND noticed = old.seen
@@ -72,7 +77,7 @@ _FORGET = """
 _PRUNE = f"""
     DELETE FROM brex_exports WHERE account = %(account)s AND record_id = ANY (ARRAY(
         SELECT record_id FROM brex_exports WHERE account = %(account)s AND state IN ({_FINISHED})
-        AND changed_at < %(before)s AND noticed <= handled LIMIT {PRUNE_AT_ONCE}
+        AND changed_at < %(before)s AND noticed <= handled ORDER BY record_id LIMIT {PRUNE_AT_ONCE} FOR UPDATE
     ))
 """  # noqa: S608 - our own names
 _COUNT = "SELECT state, held IS NOT NULL, count(*) FROM brex_exports WHERE account = %(account)s GROUP BY 1, 2"
@@ -243,6 +248,9 @@ class PostgresExportStore(Desk):
             query = "SELECT fence FROM brex_export_accounts WHERE account = %(account)s FOR SHARE"
             found = await self._rows(query, on=connection)
             self._check_fence(fence, found[0][0] if found else None)
+            if forget:
+                ids = [each.record_id for each in (*entries, *forget)]
+                await self._execute(connection, _LOCK, ids=ids)
             if rows:
                 columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
                 if await self._execute(connection, _SAVE, **columns) != len(rows):
@@ -256,11 +264,11 @@ class PostgresExportStore(Desk):
     async def _insert_notes(self, record_ids: list[str], bills_until: datetime | None) -> None:
         async with self._database.transaction() as connection:
             await self._of_account(connection)
-            await self._execute(connection, _NOTE, ids=record_ids)
             if bills_until is not None:
                 mark = f"bills_until = greatest(bills_until, %(until)s), polled_at = {_NOW}"
                 query = f"UPDATE brex_export_accounts SET {mark} WHERE account = %(account)s"  # noqa: S608 - our own words
                 await self._execute(connection, query, until=bills_until)
+            await self._execute(connection, _NOTE, ids=record_ids)
             await self._execute(connection, _NOTIFY)
 
     async def _replace(self, record_id: str, change: Callable[..., ExportEntry]) -> None:
@@ -280,6 +288,8 @@ class PostgresExportStore(Desk):
     async def _prune(self, moment: float) -> int:
         ahead = await self._database.offset()
         async with self._database.transaction() as connection:
+            query = "SELECT FROM brex_export_accounts WHERE account = %(account)s FOR UPDATE"
+            await self._execute(connection, query)
             number = await self._execute(connection, _PRUNE, before=moment + ahead)
             if number:  # what is older than this is no longer known
                 made_at = f"greatest(made_at, least(%(before)s, {_NOW}))"
