@@ -16,7 +16,8 @@ help:
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make docs             build the documentation site into build/docs"
-	@echo "make soak             10,000 cancellations at random in each of six ways, bursts of 80 clients, and 100,000 records"
+	@echo "make soak             10,000 cancellations at random in each of six ways, bursts of 80 clients, 100,000 records,"
+	@echo "                      and a fleet: 200 accounts under 30 kills, then 5,000 accounts"
 	@echo "make frameworks       the pages on tables, web frameworks and job queues, against the real ones"
 	@echo "make matrix           the tests on every Python that is here, with the newest and the lowest dependencies"
 	@echo "make screenshot       draw docs/demo.svg anew, from a real run of the demo"
@@ -30,7 +31,8 @@ test: lint types check-generated unit
 
 # What a change usually needs. The rest starts processes, generates code, builds the site, or takes a while for another reason.
 SLOW = commands/test_export.py commands/test_login.py commands/test_worker.py sandbox/test_schemathesis.py \
-  test_consent.py test_description_idioms.py test_docs.py test_fit.py test_fleet.py test_network.py test_oauth2_processes.py \
+  test_consent.py test_description_idioms.py test_docs.py test_fit.py test_fleet.py \
+  test_fleet_processes.py test_network.py test_oauth2_processes.py \
   test_outage.py test_packaging.py test_regen.py test_set_up.py test_soak.py test_update_description.py test_worker_example.py \
   worker/test_deaths.py worker/test_soak.py
 quick: lint types
@@ -67,7 +69,7 @@ soak: .venv/made-for-tests
 	RECORDS=100000 $(BIN)/python -m pytest tests/test_records.py -k memory -n0 --no-cov
 	KILLS=200 $(BIN)/python -m pytest tests/worker/test_deaths.py -k random -n0 --no-cov --timeout=900
 	RECORDS=100000 $(BIN)/python -m pytest tests/worker/test_soak.py -n0 --no-cov --timeout=1800
-	SOAK=1 FLEET_ACCOUNTS=200 FLEET_RECORDS=40 FLEET_PROCESSES=4 FLEET_KILLS=30 $(BIN)/python -m pytest tests/test_fleet.py -k killed -n0 --no-cov --timeout=1200
+	SOAK=1 $(BIN)/python -m pytest tests/test_fleet_processes.py -n0 --no-cov -s
 
 bench: .venv/made-for-tests
 	$(BIN)/python benchmarks/run.py

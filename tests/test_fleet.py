@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import procrastinate
@@ -24,15 +17,8 @@ from brex_accounting import ConfigurationError, ConnectionFailedError, Reauthori
 from brex_accounting import fleet as fleet_module
 from brex_accounting.fleet import _Fleet, export_blueprint, give_back, notice
 from brex_accounting.postgres import PostgresStores
-from brex_accounting.sandbox import Sandbox
 from brex_accounting.worker import WorkerRunningError
 from tests.support.postgres import new_database
-
-SOURCES = Path(__file__).parent.parent
-ACCOUNTS = int(os.environ.get("FLEET_ACCOUNTS", "8"))
-RECORDS = int(os.environ.get("FLEET_RECORDS", "5"))
-KILLS = int(os.environ.get("FLEET_KILLS", "3"))
-PROCESSES = int(os.environ.get("FLEET_PROCESSES", "2"))
 
 
 class Site:
@@ -294,51 +280,3 @@ def test_arguments_that_cannot_be_right(arguments: dict[str, Any]) -> None:
     good: dict[str, Any] = {"open_worker": lambda _: None, "accounts": list}
     with pytest.raises(ConfigurationError):
         export_blueprint(**good | arguments)
-
-
-@pytest.mark.timeout(600 if "SOAK" in os.environ else 120)
-async def test_processes_killed_at_random_book_each_record_once(tmp_path: Path) -> None:
-    chance, dsn = random.Random(1), new_database()
-    ledger = tmp_path / "ledger"
-    ledger.touch()
-    async with Sandbox() as sandbox, sandbox.serve() as url, PostgresStores(dsn) as stores:
-        tokens = {f"customer-{n}": sandbox.add_account(f"customer-{n}", records=RECORDS).token for n in range(ACCOUNTS)}
-        await stores.create_tables()
-        app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn))
-        async with app.open_async():
-            await app.schema_manager.apply_schema_async()
-        environment = os.environ | {
-            "FLEET_URL": url,
-            "FLEET_DSN": dsn,
-            "FLEET_TOKENS": json.dumps(tokens),
-            "FLEET_LEDGER": str(ledger),
-            "PYTHONPATH": str(SOURCES),
-        }
-
-        async def start() -> asyncio.subprocess.Process:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.support.fleet_app", stdout=subprocess.PIPE, env=environment
-            )
-            assert process.stdout is not None
-            assert await process.stdout.readline() == b"ready\n"
-            return process
-
-        processes = [await start() for _ in range(PROCESSES)]
-        try:
-            for _ in range(KILLS):
-                await asyncio.sleep(chance.uniform(0.3, 1.5))
-                number = chance.randrange(PROCESSES)
-                processes[number].kill()
-                await processes[number].wait()
-                processes[number] = await start()
-            everything = {id_ for account in sandbox.accounts.values() for id_ in account.state.records}
-            for name in tokens:
-                while (await stores.exports(name).status()).exported < RECORDS:
-                    await asyncio.sleep(0.2)
-        finally:
-            for process in processes:
-                process.send_signal(signal.SIGKILL)
-                await process.wait()
-    booked = ledger.read_text("utf-8").split()
-    assert sorted(booked) == sorted(everything)
-    assert len(booked) == ACCOUNTS * RECORDS
