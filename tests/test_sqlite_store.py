@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pickle
 import sqlite3
@@ -595,3 +596,18 @@ async def test_a_fork_closes_the_lock_files_of_the_parent_in_the_child(store: SQ
         async with asyncio.timeout(5), store.lock(KEY):
             pass
     assert not _files.LockFile.opened
+
+
+# -- where locks do not work --
+
+
+async def test_a_lock_that_fails_leaks_no_descriptor(store: SQLiteTokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("brex_accounting._files.fcntl.flock", no_locks)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
+            await store.lock(KEY).__aenter__()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -112,8 +112,9 @@ class LockFile:
 
     def release(self) -> None:
         if self in self.opened:  # it is not in a forked child
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self.opened.remove(self)
+            with suppress(OSError):  # where locks do not work at all (ENOLCK); closing frees them too
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
 
     @classmethod
