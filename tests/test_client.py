@@ -7,6 +7,7 @@ import contextlib
 import copy
 import gc
 import pickle
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import httpx
@@ -19,6 +20,7 @@ from brex_accounting import (
     BrexAccounting,
     ConfigurationError,
     ConnectionFailedError,
+    ExportSucceeded,
     IntegrationExistsError,
     IntegrationNotActiveError,
     IntegrationStatus,
@@ -364,10 +366,24 @@ def test_under_trio_one_clear_sentence() -> None:
     assert caught.value.__context__ is None
 
 
-def test_under_trio_a_call_says_so_too() -> None:
-    brex = BrexAccounting(SECRET)
-    with pytest.raises(ConfigurationError, match="needs asyncio"):
-        trio.run(brex.integrations.create, "ERP_A", "acct-42")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda brex: brex.integrations.create("ERP_A", "acct-42"),
+        lambda brex: anext(brex.records.iterate()),
+        lambda brex: anext(brex.records.pages()),
+        lambda brex: anext(brex.records.ready_for_export()),
+        lambda brex: brex.records.report_all([]),
+        lambda brex: brex.records.report_all([ExportSucceeded("accr_1")]),
+    ],
+)
+def test_under_trio_a_call_says_so_too(call: Callable[[BrexAccounting], Awaitable[object]]) -> None:
+    async def make() -> None:
+        await call(BrexAccounting(SECRET))
+
+    with pytest.raises(ConfigurationError, match="needs asyncio") as caught:
+        trio.run(make)
+    assert caught.value.__context__ is None
 
 
 def test_under_trio_the_users_own_exception_stays() -> None:

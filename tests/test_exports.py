@@ -341,9 +341,16 @@ def test_modules_are_attributes_of_the_package() -> None:
     subprocess.run([sys.executable, "-c", run], check=True)
 
 
-@pytest.mark.parametrize("kind", ["Attempt", "RateLimit", "RetryPolicy"])
-def test_a_pickle_names_the_public_place(kind: str) -> None:
-    assert getattr(brex_accounting, kind).__module__ == "brex_accounting"
+NOT_YET = {"Consent", "MemoryTokenStore", "OAuth2", "SQLiteTokenStore", "StoredToken", "Token", "TokenStore"}
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - NOT_YET))
+def test_a_class_names_its_public_place(name: str) -> None:
+    """Pickles and reprs carry it, and a private module may move."""
+    kind = getattr(brex_accounting, name)
+    if isinstance(kind, type):
+        assert re.fullmatch(r"brex_accounting(\.[a-z]+)?", kind.__module__)
+        assert getattr(import_module(kind.__module__), name) is kind
 
 
 def test_type_checkers_see_a_wrong_import(tmp_path: Path) -> None:

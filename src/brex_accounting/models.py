@@ -54,6 +54,14 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Reprs and pickles name the public place. Where their annotations name other models, those are looked up before.
+for _kind in (AccountingFieldValue, LineItem, Money, Receipt, User, Vendor):
+    _hints = get_type_hints(_kind, include_extras=True)
+    _kind.__annotations__ = {name: _hints[name] for name in _kind.__annotations__}
+    _kind.__module__ = __name__
+for _enum in (IntegrationStatus, LineItemType, RecordType, ReviewStatus, SourceType):
+    _enum.__module__ = __name__
+
 # Wide enough that a sum of real amounts is never rounded; one that would be is refused instead.
 _EXACT = decimal.Context(prec=10_000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[decimal.Inexact])
 

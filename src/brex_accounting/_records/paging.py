@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from brex_accounting._clock import check_asyncio
 from brex_accounting._engine.classify import Operation
 from brex_accounting.errors import InvalidResponseError, Outcome
 from brex_accounting.models import AccountingRecord, InvalidRecord, RecordPage, ReviewStatus
@@ -93,6 +94,7 @@ class Prefetcher(Generic[P]):
 
     async def wait(self) -> None:
         """Wait until `take` has something to return or to raise. Cancelling this does not cancel the fetch."""
+        check_asyncio()
         self._begin()
         if self._ahead is not None and not self._ahead.done():  # asyncio.wait waits a turn for what is done, too
             await asyncio.wait([self._ahead])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from brex_accounting._arguments import check_idempotency_key
+from brex_accounting._clock import check_asyncio
 from brex_accounting._engine.classify import Operation
 from brex_accounting._text import printable
 from brex_accounting.errors import (
@@ -99,6 +100,7 @@ STATUSES = Operation("queryAccountingRecords", read_status_page, safe=True)
 
 async def report_all(engine: Engine, results: Sequence[ExportResult]) -> list[ReportOutcome]:
     """Report checked results; return an outcome for each, in their order."""
+    check_asyncio()
     batches = [_Batch(engine, results[start : start + BATCH]) for start in range(0, len(results), BATCH)]
     waiting = iter(batches)
 

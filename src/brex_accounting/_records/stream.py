@@ -41,6 +41,8 @@ class RecordStream(AsyncIterator[T_co], Generic[T_co]):
     also waits until that has ended.
     """
 
+    __module__ = "brex_accounting"  # reprs and pickles name the public place
+
     def __init__(
         self,
         pages: Prefetcher[FoundPage],
