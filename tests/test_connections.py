@@ -167,10 +167,37 @@ async def test_a_pool_of_the_callers_throws_such_a_connection_away() -> None:
         assert [request.connection for request in fake.requests] == [1, 2]
 
 
-async def test_an_answer_that_came_while_nobody_waited_is_not_taken_on_aiohttp() -> None:
+# aiohttp skips empty lines, which are not a part of an answer, before anybody sees them.
+SEEN_ON_AIOHTTP = pytest.mark.parametrize(
+    "surplus", [b"H", OTHERS[:30], OTHERS, ANSWER], ids=["a byte", "a part", "an answer", "the same"]
+)
+
+
+@TLS
+@SEEN_ON_AIOHTTP
+async def test_an_answer_with_something_behind_it_on_aiohttp(surplus: bytes, tls: bool) -> None:
+    async with server(raw(ANSWER + surplus), ok, tls=tls) as fake:
+        async with client(fake.url, transport=aiohttp_transport) as brex:
+            with pytest.raises(errors.InvalidResponseError, match="something more was received") as caught:
+                await burst(brex, 1)
+            assert caught.value.outcome is Outcome.UNKNOWN
+            assert caught.value.attempts == 1
+            await burst(brex, 1)
+            assert [request.connection for request in fake.requests] == [1, 2]
+
+
+async def test_what_is_not_http_behind_an_answer_costs_the_answer_on_aiohttp() -> None:
+    async with server(raw(ANSWER + b"<html>"), ok) as fake, client(fake.url, transport=aiohttp_transport) as brex:
+        await burst(brex, 1)
+        assert [request.connection for request in fake.requests] == [1, 2]
+        assert len(set(fake.keys)) == 1
+
+
+@SEEN_ON_AIOHTTP
+async def test_what_came_while_nobody_waited_is_not_taken_on_aiohttp(surplus: bytes) -> None:
     async with server() as fake, client(fake.url, transport=aiohttp_transport) as brex:
         await burst(brex, 1)
-        await fake.requests[0].write(OTHERS)
+        await fake.requests[0].write(surplus)
         await asyncio.sleep(0.05)
         await burst(brex, 1)
         assert [request.connection for request in fake.requests] == [1, 2]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
 from brex_accounting_api.api.accounting_integrations import (
     create_integration,
     disconnect_integration,
@@ -12,7 +14,7 @@ from brex_accounting_api.api.accounting_integrations import (
 )
 from brex_accounting_api.models import CreateIntegrationRequest
 from brex_accounting_api.models import Integration as WireIntegration
-from brex_accounting_api.types import Anything, decode
+from brex_accounting_api.types import Anything, decode, decode_known, decoder
 
 from ._arguments import check_id, check_text, is_id
 from ._engine.classify import Operation
@@ -31,8 +33,10 @@ _OF_INTEGRATION = {"integration_id", "id", "vendor", "vendor_account_id", "statu
 
 def read_integration(body: bytes) -> Integration:
     """Read an integration. Its id comes as `integration_id` or as `id`: Brex publishes both."""
-    wire: WireIntegration = decode(WireIntegration, body)
-    properties: dict[str, Any] = decode(dict[str, Anything], body)
+    try:
+        wire: WireIntegration = decode_known(WireIntegration, body)
+    except (ValueError, RecursionError):
+        wire = decode(WireIntegration, body)  # for the reason, without values
     integration_id = wire.integration_id or wire.id
     if not integration_id:
         message = "Object missing both `integration_id` and `id`"
@@ -43,8 +47,16 @@ def read_integration(body: bytes) -> Integration:
         vendor_account_id=wire.vendor_account_id,
         status=wire.status,
         created_at=wire.created_at,
-        unknown_fields={name: value for name, value in properties.items() if name not in _OF_INTEGRATION},
+        unknown_fields=_read_unknown(body),
     )
+
+
+def _read_unknown(body: bytes) -> dict[str, Any]:
+    """Read the properties that `Integration` does not know. As a rule there are none, and only names are read."""
+    if decoder(dict[str, msgspec.Raw]).decode(body).keys() <= _OF_INTEGRATION:
+        return {}
+    properties: dict[str, Any] = decode(dict[str, Anything], body)
+    return {name: value for name, value in properties.items() if name not in _OF_INTEGRATION}
 
 
 CREATE = Operation("createIntegration", read_integration)

@@ -41,8 +41,7 @@ class _Connector(aiohttp.TCPConnector):
         while connection.protocol in self._used and not _is_clean(connection.protocol):
             connection.close()
             connection = await super().connect(*args, **options)
-        if connection.protocol not in self._used:
-            self._used.add(connection.protocol)
+        self._used.add(connection.protocol)
         exchange = _exchange.get()
         if exchange is not None:
             exchange.sending()
@@ -60,8 +59,20 @@ def _is_clean(protocol: Any) -> bool:
 
 
 def _holds_more(protocol: Any) -> bool:
-    """Whether another response, or a part of one, was received behind the last. aiohttp looks only once, at its end."""
-    return bool(getattr(protocol, "_buffer", None) or getattr(protocol, "_tail", None))
+    """Whether another response, or a part of one, was received behind the last.
+
+    aiohttp looks only once, at the end of a response, and not for a part: that is in its parser, which gives it away
+    when it is told that nothing follows. Each request gets a parser of its own.
+    """
+    if getattr(protocol, "_buffer", None) or getattr(protocol, "_tail", None):
+        return True
+    parser = getattr(protocol, "_parser", None)
+    if parser is None:
+        return False
+    try:
+        return parser.feed_eof() is not None or bool(getattr(parser, "_lines", None))  # the latter in pure Python
+    except Exception:  # noqa: BLE001 - it is in the middle of a body
+        return True
 
 
 class AiohttpTransport(httpx_aiohttp.AiohttpTransport, DirectTransport):
