@@ -176,14 +176,14 @@ SEEN_ON_AIOHTTP = pytest.mark.parametrize(
 @TLS
 @SEEN_ON_AIOHTTP
 async def test_an_answer_with_something_behind_it_on_aiohttp(surplus: bytes, tls: bool) -> None:
-    async with server(raw(ANSWER + surplus), ok, tls=tls) as fake:
-        async with client(fake.url, transport=aiohttp_transport) as brex:
-            with pytest.raises(errors.InvalidResponseError, match="something more was received") as caught:
-                await burst(brex, 1)
-            assert caught.value.outcome is Outcome.UNKNOWN
-            assert caught.value.attempts == 1
+    fake = server(raw(ANSWER + surplus), ok, tls=tls)
+    async with fake, client(fake.url, transport=aiohttp_transport) as brex:
+        with pytest.raises(errors.InvalidResponseError, match="something more was received") as caught:
             await burst(brex, 1)
-            assert [request.connection for request in fake.requests] == [1, 2]
+        assert caught.value.outcome is Outcome.UNKNOWN
+        assert caught.value.attempts == 1
+        await burst(brex, 1)
+        assert [request.connection for request in fake.requests] == [1, 2]
 
 
 async def test_what_is_not_http_behind_an_answer_costs_the_answer_on_aiohttp() -> None:
