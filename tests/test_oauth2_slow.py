@@ -22,8 +22,7 @@ from brex_accounting import (
     begin_consent,
     finish_consent,
 )
-from brex_accounting._auth import consent as consent_module
-from brex_accounting._auth import token_endpoint
+from brex_accounting._auth import redemption, token_endpoint
 from brex_accounting._auth.tokens import store_key
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
 from tests.support.fault_server import FaultServer, Request, head, raw, reply, reset
@@ -135,7 +134,7 @@ async def test_a_life_is_counted_from_when_the_token_was_asked_for() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("seconds", [12.0, 31.0])
 async def test_a_code_is_redeemed_once_however_long_it_takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(consent_module, "_clock", virtual_clock())
+    monkeypatch.setattr(redemption, "_clock", virtual_clock())
     async with strict_sandbox() as sandbox:
         server, store = sandbox.authorization, MemoryTokenStore()
         consent = await begin_consent(server.client_id, REDIRECT, issuer=sandbox.issuer, transport=sandbox.transport)

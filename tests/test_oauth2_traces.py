@@ -21,7 +21,7 @@ from brex_accounting import (
     finish_consent,
     save_grant,
 )
-from brex_accounting._auth import consent as consent_module
+from brex_accounting._auth import redemption
 from tests.support.leaks import assert_holds_no
 
 CANARY = "canary"
@@ -138,7 +138,7 @@ async def test_a_consent() -> None:
     for secret in (CANARY, consent.code_verifier, consent.state):
         assert_holds_no(secret, cancelled.value)
     server.go.set()
-    await asyncio.wait(consent_module._under_way)
+    await asyncio.wait(redemption._under_way)
     assert len(store._stored) == 1
 
 

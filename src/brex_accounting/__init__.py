@@ -11,7 +11,6 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from ._auth.consent import Consent as Consent
     from ._auth.consent import begin_consent as begin_consent
-    from ._auth.consent import finish_consent as finish_consent
     from ._auth.memory_store import MemoryTokenStore as MemoryTokenStore
     from ._auth.oauth2 import (
         PRODUCTION_TOKEN_URL as PRODUCTION_TOKEN_URL,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         OAuth2 as OAuth2,
     )
     from ._auth.onboarding import save_grant as save_grant
+    from ._auth.redemption import finish_consent as finish_consent
     from ._auth.sqlite_store import SQLiteTokenStore as SQLiteTokenStore
     from ._auth.tokens import StoredToken as StoredToken
     from ._auth.tokens import Token as Token
@@ -177,10 +177,11 @@ else:
     # The same names once more, for the run; a test holds the two together. Type checkers must not see __getattr__, or
     # they would believe any name.
     _HOMES = {
-        "_auth.consent": "Consent begin_consent finish_consent",
+        "_auth.consent": "Consent begin_consent",
         "_auth.onboarding": "save_grant",
         "_auth.memory_store": "MemoryTokenStore",
         "_auth.oauth2": "PRODUCTION_TOKEN_URL STAGING_TOKEN_URL OAuth2",
+        "_auth.redemption": "finish_consent",
         "_auth.sqlite_store": "SQLiteTokenStore",
         "_auth.tokens": "StoredToken Token TokenStore",
         "_engine.attempt": "Attempt",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from ._auth.oauth2 import PRODUCTION_TOKEN_URL, OAuth2
 from ._auth.secret import Given, check_token
-from ._engine.authorizer import Authorizer
+from ._auth.token_messages import check_client_auth
+from ._http.addresses import check_base_url
 from .errors import ConfigurationError
 
 
@@ -44,13 +47,19 @@ class UserToken:
 _GRANT = ("BREX_CLIENT_ID", "BREX_CLIENT_SECRET", "BREX_ACCOUNT", "BREX_TOKEN_STORE")
 
 
-def from_environment() -> Authorizer:
-    """Read the authorization that the environment names: a user token, or a grant and where it is kept."""
-    token = Given(os.environ.get("BREX_TOKEN"))
-    if token.value:
-        return UserToken(check_token(token, "BREX_TOKEN"))
-    missing = [name for name in _GRANT if not os.environ.get(name)]
-    if missing and not any(os.environ.get(name) for name in (*_GRANT, "BREX_REFRESH_TOKEN")):
+def from_environment(instead: Mapping[str, str] = MappingProxyType({})) -> UserToken | OAuth2:
+    """Read the authorization that the environment names: a user token, or a grant and where it is kept.
+
+    `instead` holds variables that come before those of the environment.
+    """
+
+    def read(name: str) -> str:
+        return instead.get(name) or os.environ.get(name, "")
+
+    if os.environ.get("BREX_TOKEN"):
+        return UserToken(check_token(Given(os.environ["BREX_TOKEN"]), "BREX_TOKEN"))
+    missing = [name for name in _GRANT if not read(name)]
+    if missing and not any(read(name) for name in (*_GRANT, "BREX_REFRESH_TOKEN")):
         raise ConfigurationError(f"There is no token: pass auth, or set BREX_TOKEN, or {', '.join(_GRANT)}.")
     if missing:
         raise ConfigurationError(
@@ -58,11 +67,14 @@ def from_environment() -> Authorizer:
         )
     from ._auth.sqlite_store import SQLiteTokenStore  # noqa: PLC0415 - sqlite3, which most programs do not need
 
+    token_url = read("BREX_TOKEN_URL") or PRODUCTION_TOKEN_URL
+    check_base_url(token_url, "BREX_TOKEN_URL")
     return OAuth2(
-        os.environ["BREX_CLIENT_ID"],
-        os.environ["BREX_CLIENT_SECRET"],
-        account=os.environ["BREX_ACCOUNT"],
-        store=SQLiteTokenStore(os.environ["BREX_TOKEN_STORE"]),
-        refresh_token=os.environ.get("BREX_REFRESH_TOKEN") or None,
-        token_url=os.environ.get("BREX_TOKEN_URL") or PRODUCTION_TOKEN_URL,
+        read("BREX_CLIENT_ID"),
+        read("BREX_CLIENT_SECRET"),
+        account=read("BREX_ACCOUNT"),
+        store=SQLiteTokenStore(read("BREX_TOKEN_STORE")),
+        refresh_token=read("BREX_REFRESH_TOKEN") or None,
+        token_url=token_url,
+        client_auth=check_client_auth(read("BREX_CLIENT_AUTH") or "basic", "BREX_CLIENT_AUTH"),
     )

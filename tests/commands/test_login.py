@@ -13,18 +13,23 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 import pytest
 
 from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token
+from brex_accounting._auth import onboarding
 from brex_accounting._auth.discovery import PRODUCTION_ISSUER
+from brex_accounting._auth.grant_store import StoreFailure
 from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.tokens import store_key
+from brex_accounting._clock import Clock
 from brex_accounting._commands import app as cli
 from brex_accounting._commands import login as commands
 from brex_accounting._commands.exit_codes import StopError
+from brex_accounting._commands.logins import Login
 from brex_accounting.sandbox import AuthorizationOptions, Sandbox
 from tests.support.commands import RUN, environment
 
@@ -53,9 +58,11 @@ class World(NamedTuple):
             "BREX_CLIENT_SECRET": SECRET,
             "BREX_ACCOUNT": "acme",
             "BREX_TOKEN_STORE": str(self.path),
+            "BREX_BASE_URL": self.url,
         }
+        issuer = ["--issuer", self.issuer] if arguments[0] == "login" and "BREX_TOKEN_URL" not in variables else []
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-W", "error", "-c", code, *arguments, "--issuer", self.issuer,
+            sys.executable, "-W", "error", "-c", code, *arguments, *issuer,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env=environment(**grant | variables),
         )  # fmt: skip
@@ -91,9 +98,9 @@ async def address(process: asyncio.subprocess.Process) -> str:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, *, consents: bool = True) -> AsyncIterator[World]:
-    options = AuthorizationOptions(client_id="client", client_secret=SECRET, consents=consents)
-    async with Sandbox(authorization=options) as sandbox, sandbox.serve() as url:
+async def world(tmp_path: Path, **options: Any) -> AsyncIterator[World]:
+    authorization = AuthorizationOptions(client_id="client", client_secret=SECRET, **options)
+    async with Sandbox(records=1, authorization=authorization) as sandbox, sandbox.serve() as url:
         yield World(sandbox, url, tmp_path / "tokens.sqlite")
 
 
@@ -113,7 +120,7 @@ async def test_login_whoami_logout(tmp_path: Path) -> None:
             code, output, errors = await ended(process)
         assert (code, errors) == (0, "")
         assert f"the tokens are stored for 'acme' in {w.path}." in output
-        assert f'token_url="{w.token_url}"' in output
+        assert output.endswith(f"The commands find them. For BrexAccounting() set BREX_TOKEN_URL={w.token_url}.\n")
         stored = await w.stored()
         assert stored is not None
         assert stored.token.refresh_token is not None
@@ -126,6 +133,11 @@ async def test_login_whoami_logout(tmp_path: Path) -> None:
         assert "grant:         good" in output
         assert stored.token.refresh_token not in output
         assert stored.token.access_token not in output
+        assert await w.run("whoami", "--issuer", w.issuer) == (0, output, "")
+        assert await w.run("whoami", BREX_TOKEN_URL=w.token_url) == (0, output, "")
+        assert (await w.run("whoami", "--issuer", "https://other.example"))[0] == 1
+        code, output, errors = await w.run("records", "list", "--json")
+        assert (code, errors, output.count("\n")) == (0, "", 1)
 
         store = SQLiteTokenStore(w.path)
         auth = OAuth2("client", SECRET, account="acme", store=store, token_url=w.token_url)
@@ -261,6 +273,8 @@ async def test_a_file_that_is_refused_is_refused_before_the_consent(tmp_path: Pa
     [
         (["login"], {"BREX_CLIENT_SECRET": ""}, "the client secret is missing: set BREX_CLIENT_SECRET."),
         (["login", "--port", "70000"], {}, "--port must be a number from 0 to 65535."),
+        (["login", "--param", "prompt"], {}, "--param must be NAME=VALUE, such as prompt=consent."),
+        (["login", "--param", "state=x"], {}, "--param must not set state: login sets it."),
         (["login", "--timeout", "0"], {}, "--timeout must be a number of seconds, more than 0."),
         (
             ["whoami"],
@@ -325,40 +339,94 @@ def test_the_secret_is_asked_for_at_a_terminal(monkeypatch: pytest.MonkeyPatch) 
         commands._client_secret()
 
 
-@pytest.mark.parametrize(("lost", "problem"), [(1, None), (9, "other processes keep saving: try again.")])
-async def test_logout_while_others_save(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: int, problem: str | None
-) -> None:
+async def test_logout_while_others_save(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store, key = SQLiteTokenStore(tmp_path / "tokens"), store_key(PRODUCTION_TOKEN_URL, "client", "acme")
     await store.save(key, StoredToken(Token("a"), 0), expected_version=None)
-    save, answers = SQLiteTokenStore.save, iter([False] * lost)
+    save, answers = SQLiteTokenStore.save, iter([False])
 
     async def losing(self: SQLiteTokenStore, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
         return next(answers, True) and await save(self, key, stored, expected_version=expected_version)
 
     monkeypatch.setattr(SQLiteTokenStore, "save", losing)
-    place = commands._Place("client", "acme", str(tmp_path / "tokens"))
-    assert await commands._logout(place, PRODUCTION_ISSUER) == problem
+    monkeypatch.setattr(onboarding, "_clock", Clock(sleep=lambda _: asyncio.sleep(0)))
+    assert await commands._logout(commands._Place("client", "acme", str(tmp_path / "tokens")), None) is None
     stored = await store.load(key)
     assert stored is not None
-    assert stored.dead == (problem is None)
+    assert stored.dead
 
 
-async def test_a_token_endpoint_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+async def log_in(w: World, *arguments: str, **variables: str) -> tuple[int | None, str, str]:
+    async with (
+        httpx.AsyncClient(follow_redirects=True) as browser,
+        w.command("login", "--no-browser", *arguments, **variables) as process,
+    ):
+        await browser.get(await address(process))
+        return await ended(process)
+
+
+async def test_the_issuer_of_a_token_url(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        monkeypatch.setattr(commands, "_token_url", lambda _: PRODUCTION_TOKEN_URL)
-        opened = asyncio.get_running_loop().create_future()
-        loop = asyncio.get_running_loop()
-        monkeypatch.setattr(commands.webbrowser, "open", lambda url: loop.call_soon_threadsafe(opened.set_result, url))
-        place = commands._Place("client", "acme", str(w.path))
-        login = asyncio.create_task(commands._login(place, SECRET, w.issuer, 0, 30.0, browser=True))
-        async with httpx.AsyncClient(follow_redirects=True) as browser:
-            assert (await browser.get(await opened)).status_code == 200
-        assert await login is None
-        assert "whoami and logout" in capsys.readouterr().out
-        assert await w.stored() is not None
+        code, _, errors = await log_in(w, BREX_TOKEN_URL=w.token_url, BREX_TOKEN="bxt_x", BREX_REFRESH_TOKEN="other")
+        assert (code, errors) == (
+            0,
+            (
+                "brex-accounting: BREX_TOKEN is set, and comes before these tokens: unset it.\n"
+                "brex-accounting: BREX_REFRESH_TOKEN is of another consent, and would replace these tokens: unset it.\n"
+            ),
+        )
+        other = {"BREX_TOKEN_URL": f"{w.url}/token"}
+        assert await w.run("login", "--no-browser", "--issuer", w.issuer, **other) == (
+            1,
+            "",
+            f"brex-accounting: BREX_TOKEN_URL is not the token endpoint of {w.issuer}: correct it, or unset it.\n",
+        )
+        code, _, errors = await w.run("login", "--no-browser", **other)
+        assert (code, "pass --issuer" in errors) == (2, True)
+
+
+async def test_what_a_server_wants_beside(tmp_path: Path) -> None:
+    async with world(tmp_path, offline_access_needs_prompt=True) as w:
+        code, _, errors = await log_in(w)
+        assert code == 4
+        assert "although offline_access was asked for. Log in again with --param prompt=consent, without" in errors
+        assert (await log_in(w, "--param", "prompt=consent", "--param", "login_hint=a=b"))[0] == 0
+
+
+async def test_fewer_scopes_and_credentials_in_the_body(tmp_path: Path) -> None:
+    scopes = ("openid", "offline_access", "accounting.record.read")
+    async with world(tmp_path, allowed_scopes=scopes, auth_methods=("client_secret_post",)) as w:
+        code, output, errors = await log_in(w)
+        assert (code, errors) == (
+            0,
+            (
+                "brex-accounting: the consent of 'acme' does not grant all that was asked for: "
+                "accounting.integration.read accounting.integration.write accounting.record.write\n"
+            ),
+        )
+        assert output.endswith(f"set BREX_TOKEN_URL={w.token_url} and BREX_CLIENT_AUTH=body.\n")
+        stored = await w.stored()
+        assert stored is not None
+        old = msgspec.structs.replace(stored, token=msgspec.structs.replace(stored.token, access_token=None), version=9)
+        await SQLiteTokenStore(w.path).save(store_key(w.token_url, "client", "acme"), old, expected_version=1)
+        assert (await w.run("records", "list"))[0] == 0
+        assert [request.client_auth for request in w.sandbox.authorization.requests] == ["body", "body"]
+        code, _, errors = await w.run("records", "list", BREX_CLIENT_AUTH="digest")
+        assert (code, errors) == (2, 'brex-accounting: BREX_CLIENT_AUTH must be "basic" or "body".\n')
+
+
+async def test_a_login_that_cannot_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreFailure("the disk is full")
+
+    monkeypatch.setattr(commands, "note_login", fail)
+    place, store = commands._Place("client", "acme", str(tmp_path / "tokens")), SQLiteTokenStore(tmp_path / "tokens")
+    login = Login(PRODUCTION_ISSUER, PRODUCTION_TOKEN_URL, "basic")
+    assert await commands._hand_over(place, store, login) == (
+        f"the commands will not find the tokens (the disk is full): set BREX_TOKEN_URL={PRODUCTION_TOKEN_URL}."
+    )
+    assert capsys.readouterr().out == ""
 
 
 def test_no_address_does_anything_to_a_terminal(

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from brex_accounting._clock import Clock
+from brex_accounting._engine.failure import advise
+from brex_accounting._engine.refusals import Advice
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting._http.response import Response, TransportFailure, retry_after
 from brex_accounting._text import printable
@@ -73,12 +75,9 @@ def _read(response: Response | TransportFailure, issuer: str, now: float) -> _Di
         return _DiscoveryReply(Reply.RETRYABLE, f"{what}, {response.defect or 'with too much'}")
     problem = f"{what} without a discovery document" if document is None else _find_problem(document, issuer)
     if document is None or problem:
-        error = InvalidResponseError(
-            f"{check_base_url(issuer).host} cannot be trusted with a consent: {problem}. Check issuer.",
-            status=status,
-            content_type=response.content_type,
-            length=response.length,
-        )
+        error = InvalidResponseError(status=status, content_type=response.content_type, length=response.length)
+        facts = f"{check_base_url(issuer).host} cannot be trusted with a consent: {problem}"
+        advise(error, facts, Advice.CHECK_THE_ISSUER)
         return _DiscoveryReply(Reply.UNUSABLE, error=error)
     methods = document.get("token_endpoint_auth_methods_supported")
     supported = methods if isinstance(methods, list) else ["client_secret_basic"]

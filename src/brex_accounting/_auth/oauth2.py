@@ -65,6 +65,8 @@ class OAuth2:
         ConfigurationError: An argument cannot be right.
     """
 
+    __module__ = "brex_accounting"  # reprs name the public place
+
     def __init__(
         self,
         client_id: str,

@@ -1,11 +1,13 @@
-"""Consents that were given elsewhere."""
+"""What puts a grant into a store, or takes it out, without a request."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import msgspec
 
 from brex_accounting._arguments import check_text
-from brex_accounting._clock import Clock
+from brex_accounting._clock import Clock, check_asyncio
 from brex_accounting._http.addresses import check_base_url
 from brex_accounting.errors import TokenRefreshError
 
@@ -14,6 +16,8 @@ from .oauth2 import PRODUCTION_TOKEN_URL
 from .secret import Given, check_token
 from .seeds import is_known, with_new_consent
 from .tokens import StoredToken, Token, TokenStore, check_store, store_key
+
+_clock = Clock()
 
 
 async def save_grant(
@@ -38,30 +42,44 @@ async def save_grant(
     """
     secret = Given(refresh_token)
     del refresh_token  # or it would stand in tracebacks that show locals
+    check_asyncio()
     check_store(store)
     check_text(client_id, "client_id")
     check_text(account, "account")
     check_base_url(token_url, "token_url")
     check_token(secret, "refresh_token")
-    grant = GrantStore(store, store_key(token_url, client_id, account), Clock())
 
     def change(now: StoredToken | None) -> StoredToken | None:
-        if not is_known(secret.value, now):
+        if now is None or not is_known(secret.value, now):
             return with_new_consent(now, Token(refresh_token=secret.value))
-        return revived(now) if now is not None and now.token.refresh_token == secret.value else None
+        refused = now.dead and now.token.refresh_token == secret.value
+        return msgspec.structs.replace(now, dead=False) if refused else None
 
+    await _update(store, store_key(token_url, client_id, account), change, f"The grant of {account!r} was not saved")
+
+
+async def forget_grant(store: TokenStore, *, client_id: str, account: str, token_url: str) -> None:
+    """Take an account's tokens out of a store. Nothing is sent.
+
+    The entry stays, marked dead, with the fingerprints of its seeds: one that is still in the environment must not
+    bring the grant back. Raises ConfigurationError and TokenRefreshError, as `save_grant`.
+    """
+
+    def change(now: StoredToken | None) -> StoredToken | None:
+        return None if now is None else msgspec.structs.replace(now, token=Token(), dead=True)
+
+    await _update(store, store_key(token_url, client_id, account), change, f"The grant of {account!r} is still stored")
+
+
+async def _update(
+    store: TokenStore, key: str, change: Callable[[StoredToken | None], StoredToken | None], problem: str
+) -> None:
+    grant = GrantStore(store, key, _clock)
     try:
         async with grant.locked():
             await grant.update(change)
     except StoreFailure as failure:
-        problem = str(failure)
+        problem = f"{problem}: {failure}. Try again."
     else:
         return
-    raise TokenRefreshError(f"The grant of {account!r} was not saved: {problem}. Save it again.")
-
-
-def revived(stored: StoredToken | None) -> StoredToken | None:
-    """Return what to store so that a refresh token that was refused is tried once more; None: there is no such."""
-    if stored is None or not stored.dead or stored.token.refresh_token is None:
-        return None
-    return msgspec.structs.replace(stored, dead=False)
+    raise TokenRefreshError(problem)

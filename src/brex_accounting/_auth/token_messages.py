@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, TypeGuard, cast, get_args
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -36,9 +36,10 @@ _ABSENT = (None, "")
 """Some serializers write an empty string for what is absent."""
 
 
-def check_client_auth(value: object) -> None:
+def check_client_auth(value: object, name: str = "client_auth") -> ClientAuth:
     if value not in get_args(ClientAuth):
-        raise ConfigurationError('client_auth must be "basic" or "body".')
+        raise ConfigurationError(f'{name} must be "basic" or "body".')
+    return cast("ClientAuth", value)
 
 
 class Reply(Enum):

@@ -9,8 +9,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from brex_accounting._retry import RetryPolicy
+from brex_accounting.auth import from_environment
 from brex_accounting.client import BrexAccounting
 from brex_accounting.errors import ConfigurationError
+
+from .logins import variables_of_login
 
 RETRY = RetryPolicy()
 GLOBAL_OPTIONS = ("--base-url", "--account", "--timeout")
@@ -29,11 +32,11 @@ class Connection:
 
     def client(self) -> BrexAccounting:
         """Make a client. Raises ConfigurationError where the options, or the environment, cannot be right."""
-        if self.account is not None:
-            if os.environ.get("BREX_TOKEN"):
-                raise ConfigurationError("BREX_TOKEN is set, and belongs to one account: unset it to use --account.")
-            os.environ["BREX_ACCOUNT"] = self.account
-        return BrexAccounting(base_url=self.base_url, timeout=self.timeout, retry=RETRY)
+        if self.account is not None and os.environ.get("BREX_TOKEN"):
+            raise ConfigurationError("BREX_TOKEN is set, and belongs to one account: unset it to use --account.")
+        account = {} if self.account is None else {"BREX_ACCOUNT": self.account}
+        auth = from_environment(account | variables_of_login(self.account))
+        return BrexAccounting(auth, base_url=self.base_url, timeout=self.timeout, retry=RETRY)
 
     def as_typed(self) -> list[str]:
         """What to type for the same connection."""

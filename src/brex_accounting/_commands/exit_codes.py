@@ -104,11 +104,19 @@ WORDING = Wording(
         Advice.WAIT: "wait a minute, or as long as it says, then repeat the command",
         Advice.GO_ON_WITHOUT: "records export goes on without such records",
         Advice.LOOK_AT_DETAILS: "look at what it says",
-    },
+        Advice.CHECK_THE_ISSUER: "check --issuer",
+        Advice.PROMPT_FOR_CONSENT: "log in again with --param prompt=consent, without which some servers give none, "
+        "and check that the client may have one",
+        Advice.FIX_THE_STORE: "fix the store, and log in again",
+        Advice.BEGIN_IF_IT_FAILS: "the next command asks for an access token; log in again if that fails too",
+    }
+    | dict.fromkeys((Advice.BEGIN_AGAIN, Advice.FINISH_AGAIN, Advice.ASK_FOR_OFFLINE_ACCESS), "log in again"),
     repeat="to find out, repeat the command with --idempotency-key {key!r}",
     earlier="An earlier attempt of this command may have been applied: look at the state before you repeat it",
     disconnected="Before that, ensure disconnected {id}: repeat the command, or reactivate {id}.",
 )
 """What an error of the SDK says to whoever types a command."""
-_OPTION = re.compile(r"(?<![-\w])(base_url|idempotency_key|page_size|updated_after|updated_before|timeout(?= must))\b")
+_OPTION = re.compile(
+    r"(?<![-\w])(base_url|idempotency_key|page_size|updated_after|updated_before|timeout(?= must)|issuer(?= must))\b"
+)
 """Parameters of the SDK that are options of the command."""

@@ -131,9 +131,10 @@ def reactivate(
 
 def _do(connection: Connection, call: Callable[[BrexAccounting], Awaitable[T]], key: str | None = None) -> T:
     """Call; where it is interrupted, say how to find out what became of it."""
+    client = connection.client()
 
     async def work() -> T:
-        async with connection.client() as brex:
+        async with client as brex:
             return await call(brex)
 
     try:

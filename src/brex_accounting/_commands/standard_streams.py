@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from io import TextIOBase, TextIOWrapper
 
 
@@ -42,3 +44,22 @@ def note(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def noting_log(name: str) -> Iterator[None]:
+    """Note what a logger of ours logs."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            note(f"brex-accounting: {record.getMessage()}")
+
+    handler, logger = Handler(logging.INFO), logging.getLogger(name)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from brex_accounting.client import BrexAccounting
 from brex_accounting.errors import BrexError, ConfigurationError, TokenRefreshError, UnauthorizedError
 from brex_accounting.worker import ExportWorker, SQLiteExportStore
 
@@ -21,7 +21,7 @@ from .exit_codes import Code, sentence, stop
 from .functions import load
 from .options import Flag
 from .progress_view import Rate, duration, showing
-from .standard_streams import note
+from .standard_streams import noting_log
 
 Store = Annotated[Path, Parameter(help="The SQLite file that says how far each record is; one for each account.")]
 LOGGER = "brex_accounting.worker"
@@ -65,7 +65,7 @@ def run(
     try:
         left = asyncio.run(
             _work(
-                connection,
+                connection.client(),
                 store,
                 booking,
                 once=once,
@@ -95,15 +95,15 @@ def _code(problem: BrexError) -> Code:
 
 
 async def _work(
-    connection: Connection, path: Path, book: Any, *, once: bool, budget: float, json: bool, **options: Any
+    client: BrexAccounting, path: Path, book: Any, *, once: bool, budget: float, json: bool, **options: Any
 ) -> float | None:
     """Work; return the seconds until more is due, if that is why it ends."""
     rate = Rate()
     store = SQLiteExportStore(path)
     try:
-        async with connection.client() as brex:
+        async with client as brex:
             worker = ExportWorker(brex, book, store, on_change=rate.count, **options)
-            with _logging():
+            with noting_log(LOGGER):
                 async with showing(store, rate, json=json):
                     if not once:
                         await worker.run(signals=True)
@@ -112,25 +112,6 @@ async def _work(
                         return await worker.drain(budget=budget)
     finally:
         await store.aclose()
-
-
-@contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Tell on stderr what the worker logs."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            note(f"brex-accounting: {record.getMessage()}")
-
-    handler, logger = Handler(logging.INFO), logging.getLogger(LOGGER)
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-        logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from brex_accounting import errors
 from brex_accounting._text import printable
@@ -13,6 +13,8 @@ from brex_accounting.errors import Outcome
 
 from .classify import AttemptOutcome, Operation
 from .refusals import Advice
+
+E = TypeVar("E", bound=errors.BrexError)
 
 _MAY_CHANGE = (errors.RateLimitedError, errors.ConflictError)
 """Refusals that the same request may not get the next time."""
@@ -102,6 +104,12 @@ def reword(error: errors.BrexError, report: Report) -> None:
     """Give an error the text of a report, and keep the report for those who word it otherwise."""
     error.amend(report.text(error))
     error._report = report  # type: ignore[attr-defined]  # noqa: SLF001 - a slot, which the class need not know
+
+
+def advise(error: E, facts: str, advice: Advice) -> E:
+    """Give an error that is not of a call its text, and return it."""
+    reword(error, Report(facts, advice, safe=True, definite=True))
+    return error
 
 
 def add_obstacle(error: errors.BrexError, obstacle: str, *, disconnected: bool) -> None:

@@ -34,6 +34,16 @@ class Advice(Enum):
     GO_ON_WITHOUT = "pass on_invalid to iterate or pages to go on without such records"
     UPGRADE = "look at the record in Brex, or for a newer version of this package"
     LOOK_AT_DETAILS = "look at status, error_code and details"
+    CHECK_THE_ISSUER = "check issuer"
+    BEGIN_AGAIN = "begin the consent again"
+    FINISH_AGAIN = "call finish_consent again at once, or begin the consent again"
+    FIX_THE_STORE = "fix the store, and begin the consent again"
+    BEGIN_IF_IT_FAILS = "the first call asks for an access token; begin the consent again if that fails too"
+    PROMPT_FOR_CONSENT = (
+        'begin the consent again with extra={{"prompt": "consent"}}, without which some servers give none, and check '
+        "that the client may have one"
+    )
+    ASK_FOR_OFFLINE_ACCESS = "begin the consent again with the scope offline_access"
 
 
 @dataclass(frozen=True, slots=True)
