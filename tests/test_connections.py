@@ -14,10 +14,20 @@ from typing import Any
 import httpx
 import pytest
 
-from brex_accounting import BrexAccounting, MemoryTokenStore, OAuth2, Outcome, RetryPolicy, aiohttp_transport, errors
+from brex_accounting import (
+    Attempt,
+    BrexAccounting,
+    MemoryTokenStore,
+    OAuth2,
+    Outcome,
+    RetryPolicy,
+    aiohttp_transport,
+    errors,
+)
 from brex_accounting._http import pool, tls
 from brex_accounting._http.connection import holds_more, is_closed
 from brex_accounting._http.tls import shared_context
+from brex_accounting._retry import RetryQuota
 from tests.support.calls import CASES, TOKEN, Case
 from tests.support.fault_server import JSON, Fault, FaultServer, Request, head, ok, raw, reply
 from tests.support.tls import CERTIFICATE, client_context, server_context
@@ -201,6 +211,70 @@ async def test_what_came_while_nobody_waited_is_not_taken_on_aiohttp(surplus: by
         await asyncio.sleep(0.05)
         await burst(brex, 1)
         assert [request.connection for request in fake.requests] == [1, 2]
+
+
+# -- given up by the server --------------------------------------------------------------------------------------------
+
+
+def forgetful(forgotten: set[int]) -> Fault:
+    """A load balancer that drops idle connections without a word, and resets what comes on one of them."""
+
+    async def fault(request: Request) -> None:
+        if request.connection in forgotten:
+            request.reset()
+        else:
+            await raw(0.01, head(length=len(JSON)), JSON)(request)
+
+    return fault
+
+
+BOTH = pytest.mark.parametrize("transport", [None, aiohttp_transport], ids=["httpx", "aiohttp"])
+
+
+@BOTH
+@pytest.mark.parametrize("calls", [1, 5, 20, 100])
+async def test_connections_that_the_server_has_given_up_cost_no_call_and_no_wait(transport: Any, calls: int) -> None:
+    forgotten, attempts = set[int](), list[Attempt]()
+    fake = server(forgetful(forgotten))
+    async with fake, client(fake.url, transport=transport, on_attempt=attempts.append) as brex:
+        await burst(brex, 20)
+        forgotten.update(range(1, fake.accepted + 1))
+        before = len(fake.requests)
+        attempts.clear()
+        await burst(brex, calls)
+        failed = [attempt for attempt in attempts if attempt.error]
+        assert len(failed) == min(calls, 20)
+        assert {attempt.retry_in for attempt in failed} == {0.0}
+        assert len(set(fake.keys[before:])) == calls
+        assert brex._engine.shared.quota.left == RetryQuota.CAPACITY
+
+
+@BOTH
+async def test_a_connection_that_the_server_has_given_up_is_in_doubt(transport: Any) -> None:
+    forgotten = set[int]()
+    async with server(forgetful(forgotten)) as fake, client(fake.url, transport=transport, retry=ONCE) as brex:
+        await burst(brex, 1)
+        forgotten.add(1)
+        with pytest.raises(errors.ConnectionFailedError) as caught:
+            await burst(brex, 1)
+        assert caught.value.outcome is Outcome.UNKNOWN
+
+
+@BOTH
+async def test_a_server_that_resets_every_kept_connection_is_asked_on_new_ones(transport: Any) -> None:
+    async def fault(request: Request) -> None:
+        first = all(other.connection != request.connection for other in fake.requests[:-1])
+        if first:
+            await ok(request)
+        else:
+            request.reset()
+
+    attempts = list[Attempt]()
+    fake = server(fault)
+    async with fake, client(fake.url, transport=transport, on_attempt=attempts.append) as brex:
+        for _ in range(3):
+            await burst(brex, 1)
+    assert [attempt.status for attempt in attempts] == [200, None, 200, None, 200]
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ import httpx
 import pytest
 
 from brex_accounting import BrexAccounting, RateLimit, RetryPolicy, aiohttp_transport, errors
+from brex_accounting._engine.classify import classify
+from brex_accounting._engine.outage import Outage, Turn
+from brex_accounting._http.response import Cause, TransportFailure
 from brex_accounting.errors import Outcome
 from tests.support.calls import (
     CASES,
@@ -31,7 +34,7 @@ from tests.support.calls import (
 from tests.support.calls import fail as failing
 from tests.support.fault_server import FaultServer, Request, reply
 from tests.support.marks import many
-from tests.support.virtual_time import now
+from tests.support.virtual_time import now, virtual_clock
 
 virtual_time = pytest.mark.virtual_time
 GET = CASES[-1]
@@ -138,6 +141,27 @@ async def test_a_probe_that_is_cancelled_passes_its_turn_on() -> None:
     await asyncio.wait(calls)
     assert [call.cancelled() for call in calls] == [True, False, False, False, False]
     await rig.assert_idle()
+
+
+@virtual_time
+async def test_a_probe_on_an_old_connection_is_not_a_failed_probe() -> None:
+    outage = Outage(virtual_clock())
+
+    def observe(cause: Cause, *, probe: bool = False) -> None:
+        broken = TransportFailure("ReadError", sent=True, timed_out=False, cause=cause)
+        result = classify(READ, broken, doubt=False, now=0.0)
+        outage.observe(result, now(), probe=probe, retries=0, policy=RetryPolicy())
+
+    for _ in range(9):
+        observe(Cause.KEPT_CONNECTION)
+    assert not outage.active
+    for _ in range(5):
+        observe(Cause.OTHER)
+    assert await outage.turn() is Turn.PROBE
+    waiting = asyncio.create_task(outage.turn())
+    await asyncio.sleep(0)
+    observe(Cause.KEPT_CONNECTION, probe=True)
+    assert await waiting is Turn.PROBE
 
 
 @virtual_time

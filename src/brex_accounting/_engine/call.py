@@ -64,6 +64,7 @@ class _Progress:
     doubt: bool = False
     replayed: bool = False
     asked_again: bool = False
+    resent_at_once: bool = False
     probing: bool = False
     cost: int = 0
     """What the last retry drew from the quota."""
@@ -300,6 +301,9 @@ class Engine:
             return None
         if call.counted >= policy.max_attempts or (outcome.retry is Retry.ONCE and call.asked_again):
             return None
+        if outcome.retry is Retry.AT_ONCE and not call.resent_at_once:
+            call.resent_at_once = True
+            return 0.0
         if shared.outage.active:
             wait = shared.outage.remaining()
         elif outcome.reach is Reach.AWAY:

@@ -40,6 +40,8 @@ class Retry(Enum):
     THROTTLED = auto()
     ONCE = auto()
     """With the same key, for the first attempt may still be at work; but not twice."""
+    AT_ONCE = auto()
+    """Without a wait, the first time: a connection was old, which says nothing about the API."""
 
 
 class Reach(Enum):
@@ -122,12 +124,13 @@ def _classify_failure(failure: TransportFailure) -> AttemptOutcome[Any]:
             doubt=failure.sent,
             advice=_ADVICE[failure.cause],
         )
+    old = failure.cause is Cause.KEPT_CONNECTION
     return AttemptOutcome(
         error=errors.CallTimeoutError if failure.timed_out else errors.ConnectionFailedError,
         text=printable(failure.reason),
-        retry=Retry.YES,
+        retry=Retry.AT_ONCE if old else Retry.YES,
         doubt=failure.sent,
-        reach=Reach.UNCLEAR if failure.timed_out and failure.sent else Reach.AWAY,
+        reach=Reach.UNCLEAR if old or (failure.timed_out and failure.sent) else Reach.AWAY,
         advice=Advice.ALLOW_MORE_TIME if failure.timed_out else _ADVICE.get(failure.cause, Advice.CHECK_THE_NETWORK),
     )
 

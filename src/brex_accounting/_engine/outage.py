@@ -15,7 +15,7 @@ from typing import Any
 from brex_accounting._clock import Clock
 from brex_accounting._retry import RetryPolicy
 
-from .classify import AttemptOutcome, Reach
+from .classify import AttemptOutcome, Reach, Retry
 from .waiting import LOOK_AGAIN, Line, Waiter
 
 FAILURES = 5
@@ -107,7 +107,9 @@ class Outage:
         with self._lock:
             if probe:
                 self._prober = None
-            if result.reach is Reach.ANSWERED:
+            if result.retry is Retry.AT_ONCE:  # another attempt goes out in its place
+                self._wake(self._line.head())
+            elif result.reach is Reach.ANSWERED:
                 self._failures = 0
                 self._successes += 1
                 if self._began is None and self._successes >= FORGETTING:

@@ -38,19 +38,21 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **options: Any) -> Any:
         connection = await super().connect(*args, **options)
-        while connection.protocol in self._used and not _is_clean(connection.protocol):
+        while (kept := connection.protocol in self._used) and not _is_clean(connection.protocol):
             connection.close()
             connection = await super().connect(*args, **options)
         self._used.add(connection.protocol)
         exchange = _exchange.get()
         if exchange is not None:
-            exchange.sending()
+            exchange.sending(kept=kept)
             exchange.stream = connection.protocol
         return connection
 
-    def discard(self, protocol: Any) -> None:
-        if protocol not in self._acquired:
-            protocol.close()
+    def close_idle(self, *protocols: Any) -> None:
+        """Close these connections, or all, unless a request has them."""
+        for protocol in protocols or list(self._used):
+            if protocol not in self._acquired:
+                protocol.close()
 
 
 def _is_clean(protocol: Any) -> bool:
@@ -81,6 +83,7 @@ class AiohttpTransport(httpx_aiohttp.AiohttpTransport, DirectTransport):
     def __init__(self, max_connections: int) -> None:
         self._limit = max_connections
         self._proxy: dict[str, Any] = {}
+        self._connector: _Connector | None = None
         super().__init__(verify=shared_context_now(), client=self._open)
 
     def configure(self, ssl_context: ssl.SSLContext | None, proxy: httpx.Proxy | None) -> None:
@@ -94,8 +97,9 @@ class AiohttpTransport(httpx_aiohttp.AiohttpTransport, DirectTransport):
             self._proxy = {"proxy": str(proxy.url), "proxy_headers": headers}
 
     def _open(self) -> aiohttp.ClientSession:
+        self._connector = _Connector(limit=self._limit, keepalive_timeout=KEEP_ALIVE, ssl=self.ssl_context)
         session = aiohttp.ClientSession(
-            connector=_Connector(limit=self._limit, keepalive_timeout=KEEP_ALIVE, ssl=self.ssl_context),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=LONGEST_LINE,
@@ -104,10 +108,9 @@ class AiohttpTransport(httpx_aiohttp.AiohttpTransport, DirectTransport):
         session._retry_connection = False  # noqa: SLF001 - a second GET that nobody counts, or waits before
         return session
 
-    def discard(self, stream: Any) -> None:
-        if stream is not None and isinstance(self.client, aiohttp.ClientSession):
-            connector: Any = self.client.connector
-            connector.discard(stream)
+    def close_idle(self, *streams: Any) -> None:
+        if self._connector is not None:
+            self._connector.close_idle(*streams)
 
     async def send(self, message: Message, limit: Timeout, exchange: Exchange) -> Response:
         if not isinstance(self.client, aiohttp.ClientSession):

@@ -79,8 +79,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         """Use the certificates and the proxy of the client. Raises ConfigurationError."""
         raise NotImplementedError
 
-    def discard(self, stream: Any) -> None:
-        """Throw a connection away, unless another request has it by now."""
+    def close_idle(self, *streams: Any) -> None:
+        """Close these connections, or all, unless a request has them."""
         raise NotImplementedError
 
     async def send(self, message: Message, limit: Timeout, exchange: Exchange) -> Response:
@@ -111,6 +111,8 @@ class Exchange:
     reusable: bool = False
     """Whether the connection may carry another request."""
     _incoming: _Incoming | None = None
+    _connected: bool = False
+    _kept: bool = False
     _handed_over: bool = False
     _watched: bool = False
     _sent: bool = False
@@ -120,17 +122,20 @@ class Exchange:
         self._watched = True
         if event.endswith("connect_tcp.complete"):
             self.half_open = info["return_value"]
+            self._connected = True
         elif event.endswith("send_request_headers.started"):
             self.half_open = None
-            self._sent = self._sent or info["request"].method != b"CONNECT"
+            if info["request"].method != b"CONNECT":
+                self.sending(kept=not self._connected)
 
     def watch(self) -> None:
         """Learn that the transport will report when the request is about to go out."""
         self._watched = True
 
-    def sending(self) -> None:
-        """Learn that the request is about to go out."""
+    def sending(self, *, kept: bool) -> None:
+        """Learn that the request is about to go out, on a new connection or on one kept from an earlier request."""
         self._sent = True
+        self._kept = kept
 
     def begin(self, status: int, headers: Mapping[str, str], content_encoding: str | None) -> Body:
         """Learn the head of the response; return what takes its body."""
@@ -181,7 +186,7 @@ class Exchange:
             return incoming.end(f"its body {'cannot be decompressed' if broken else 'was cut short'}")
         sent = self._sent if self._watched else self._handed_over and not isinstance(error, NEVER_SENT)
         if incoming is None:
-            return read_failure(error, sent=sent)
+            return read_failure(error, sent=sent, kept=self._kept)
         unfinished = incoming.end("its body did not end in time")
         return replace(read_failure(error, sent=True), unfinished=unfinished)
 

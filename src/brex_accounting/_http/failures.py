@@ -17,8 +17,14 @@ NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx
 OUT_OF_DESCRIPTORS = "too many open files: this process has used up its file descriptors"
 
 
-def read_failure(error: Exception, *, sent: bool) -> TransportFailure:
-    """Make a value of an exception; `sent` says whether anything of the request may have reached the server."""
+def read_failure(error: Exception, *, sent: bool, kept: bool = False) -> TransportFailure:
+    """Make a value of an exception.
+
+    Args:
+        error: What the transport raised before any of the response came.
+        sent: Whether anything of the request may have reached the server.
+        kept: Whether it went out on a connection kept from an earlier request.
+    """
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return TransportFailure("no answer in time", sent=sent, timed_out=True)
     if isinstance(error, httpx.ProxyError) and (status := re.match(r"[1-5]\d\d\b", str(error))):
@@ -28,7 +34,9 @@ def read_failure(error: Exception, *, sent: bool) -> TransportFailure:
     text = str(error)
     if isinstance(error, httpx.ProtocolError):  # h11 quotes what it did not understand, or would not send
         text = "" if isinstance(error, httpx.LocalProtocolError) else text.partition(":")[0]
-    return TransportFailure(f"{type(error).__name__}: {text}".removesuffix(": "), sent=sent, timed_out=False)
+    broke_off = isinstance(error, httpx.NetworkError) or text.startswith("Server disconnected")
+    cause = Cause.KEPT_CONNECTION if kept and broke_off else Cause.OTHER
+    return TransportFailure(f"{type(error).__name__}: {text}".removesuffix(": "), sent, timed_out=False, cause=cause)
 
 
 def _proxy_failure(status: int, *, sent: bool) -> TransportFailure:

@@ -96,8 +96,8 @@ class ConnectionPool:
     def release(self, slot: Slot) -> None:
         self._in_use -= 1
         if self._given is not None:
-            if slot.broken and isinstance(self._given, DirectTransport):
-                self._given.discard(slot.stream)
+            if slot.broken and slot.stream is not None and isinstance(self._given, DirectTransport):
+                self._given.close_idle(slot.stream)
             self._gate.release()
             self._close_given()
         elif slot.broken or self._closed:
@@ -141,6 +141,8 @@ class ConnectionPool:
         for slot in self._idle:
             self.close(slot.transport)
         self._idle.clear()
+        if isinstance(self._given, DirectTransport):
+            self._given.close_idle()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None

@@ -60,6 +60,9 @@ class Cause(Enum):
     """The proxy does not lead to this address (any other 4xx)."""
     DESCRIPTORS = auto()
     """The process, or the machine, has no file descriptor left."""
+    KEPT_CONNECTION = auto()
+    """A connection kept from an earlier request broke before any of the response came: the server, or something on the
+    way to it, has given it up."""
 
 
 @dataclass(frozen=True, slots=True)
