@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -131,7 +132,7 @@ def test_is_named_by_its_cause(cause: Exception, kind: type[Exception]) -> None:
 
 
 def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brex_accounting._http.aiohttp.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
     with pytest.raises(ConfigurationError, match=r'pip install "brex-accounting\[aiohttp\]"'):
         aiohttp_transport()
 

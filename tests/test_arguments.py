@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import Enum
+from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brex_accounting import BrexAccounting, ConfigurationError, Outcome, RateLimit, RetryPolicy
+from brex_accounting import BrexAccounting, ConfigurationError, Outcome, RateLimit, RetryPolicy, _arguments
 from brex_accounting._arguments import check_count, check_datetime, check_flag
 
 Call = Callable[[BrexAccounting, Any], Awaitable[object]]
@@ -453,3 +456,34 @@ def test_counts() -> None:
         )
     assert refused_value(lambda: check_count(0, "n")) == "n must be a whole number of at least 1."
     assert "from 1 to 1,000." in refused_value(lambda: check_count(1001, "n", most=1000))
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "problem"),
+    [
+        ("fleet", ["procrastinate", "psycopg"], 'procrastinate is missing: pip install "brex-accounting[fleet]".'),
+        ("fleet", ["psycopg_pool"], 'psycopg_pool is missing: pip install "brex-accounting[fleet]".'),
+        ("postgres", ["psycopg", "psycopg_pool"], 'psycopg is missing: pip install "brex-accounting[postgres]".'),
+    ],
+)
+def test_what_is_missing_is_in_the_extra_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: str, missing: list[str], problem: str
+) -> None:
+    for name in [name for name in sys.modules if re.match(r"brex_accounting\.(fleet|postgres)\b", name)]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigurationError) as caught:
+        import_module(f"brex_accounting.{module}")
+    assert str(caught.value) == problem
+
+
+def test_what_is_there_and_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> object:
+        raise ImportError("no pq wrapper available.\nAttempts made: CANARY", name=name)
+
+    monkeypatch.setattr(_arguments, "import_module", fail)
+    with pytest.raises(ConfigurationError) as caught:
+        _arguments.check_extra("postgres", "psycopg")
+    assert str(caught.value) == 'psycopg cannot be imported: pip install "psycopg[binary]".'
+    assert caught.value.__context__ is None

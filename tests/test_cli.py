@@ -133,7 +133,9 @@ class TestInThisProcess:
             assert self.run(monkeypatch, "sandbox", "--port", port) == 1
         assert "it is in use" in capsys.readouterr().err
 
-    @pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("records", "cli"), ("whoami", "cli")])
+    @pytest.mark.parametrize(
+        ("command", "extra"), [("sandbox", "sandbox"), ("demo", "sandbox"), ("records", "cli"), ("whoami", "cli")]
+    )
     def test_without_the_extra(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, extra: str
     ) -> None:

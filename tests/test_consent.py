@@ -8,11 +8,13 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import trio
 
 from brex_accounting import (
     BrexAccounting,
@@ -531,6 +533,31 @@ async def test_a_refresh_token_is_stored_whatever_else_comes(change: Any) -> Non
         async with w.client() as brex:
             await brex.integrations.create("ERP_A", "a")
         assert w.server.reuse_events == 0
+
+
+# -- where it runs, and what names it --
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "options"),
+    [
+        (begin_consent, ("c", REDIRECT), {}),
+        (finish_consent, (None, ""), {"client_id": "c", "client_secret": "s", "account": "a", "store": None}),
+        (save_grant, (None,), {"client_id": "c", "account": "a", "refresh_token": "r"}),
+    ],
+)
+def test_under_trio_one_clear_sentence(function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="needs asyncio") as caught:
+        trio.run(partial(function, *arguments, **options))
+    assert caught.value.__context__ is None
+
+
+async def test_the_public_place_is_named() -> None:
+    async with world() as w:
+        consent = await w.begin()
+        assert type(consent).__module__ == OAuth2.__module__ == "brex_accounting"
+        assert b"_auth" not in pickle.dumps(consent)
+        assert pickle.loads(pickle.dumps(consent)) == consent
 
 
 # -- consents that were given elsewhere --

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TypeGuard
 
 import attrs
@@ -148,3 +149,17 @@ def check_token(value: object, name: str) -> str:
             f"{name} must be a string of visible ASCII characters: no spaces, no line breaks, not empty."
         )
     return str.__str__(value)
+
+
+def check_extra(extra: str, *modules: str) -> None:
+    """Import the modules of an extra; if one is missing, raise ConfigurationError that says what to install."""
+    problem = ""
+    for name in modules:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            problem = f'{error.name or name} is missing: pip install "brex-accounting[{extra}]".'
+        except ImportError:  # psycopg, without the C library that it needs
+            problem = f'{name} cannot be imported: pip install "{name}[binary]".'
+        if problem:
+            raise ConfigurationError(problem)

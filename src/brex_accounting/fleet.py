@@ -7,6 +7,8 @@ The queue only spreads the work. That a record is booked once rests on the store
 accounting system.
 """
 
+# ruff: noqa: E402  # what is missing is said before it is imported
+
 from __future__ import annotations
 
 import asyncio
@@ -18,17 +20,17 @@ from hashlib import sha256
 from typing import Any
 
 from brex_accounting import errors
-from brex_accounting._arguments import check_positive, check_text
+from brex_accounting._arguments import check_extra, check_positive, check_text
 from brex_accounting._logging import logger
-from brex_accounting.postgres import PostgresStores
 from brex_accounting.worker import ExportWorker, WorkerRunningError
 
-try:
-    import procrastinate
-    from procrastinate import JobContext, exceptions, jobs
-    from procrastinate.job_context import AbortReason
-except ImportError:
-    raise errors.ConfigurationError('procrastinate is missing: pip install "brex-accounting[fleet]".') from None
+check_extra("fleet", "procrastinate", "psycopg", "psycopg_pool")
+
+import procrastinate
+from procrastinate import JobContext, exceptions, jobs
+from procrastinate.job_context import AbortReason
+
+from brex_accounting.postgres import PostgresStores
 
 QUEUE = "brex_exports"
 TASK = "export_account"

@@ -9,7 +9,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlencode
+
+from msgspec.structs import astuple
 
 from brex_accounting._arguments import SURROGATE, check_text
 from brex_accounting._clock import Clock, check_asyncio
@@ -38,9 +41,9 @@ _clock = Clock()
 
 
 class _Begun(_Veiled, frozen=True, kw_only=True):
-    """What a consent holds for us."""
+    """What a consent holds for us: a `Server`, as a tuple, so that a pickle names no class of ours but `Consent`."""
 
-    _server: Server
+    _server: tuple[Any, ...]
 
 
 class Consent(_Begun, frozen=True):
@@ -63,7 +66,7 @@ class Consent(_Begun, frozen=True):
 
 def server_of(consent: Consent) -> Server:
     """Return the authorization server that a consent was begun with."""
-    return consent._server  # noqa: SLF001 - for us, not for callers
+    return Server(*consent._server)  # noqa: SLF001 - for us, not for callers
 
 
 async def begin_consent(
@@ -116,7 +119,7 @@ async def begin_consent(
     }
     endpoint = server.authorization_endpoint
     url = f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode({**query, **extra})}"
-    return Consent(url, state, code_verifier, redirect_uri, _server=server)
+    return Consent(url, state, code_verifier, redirect_uri, _server=astuple(server))
 
 
 def _check_redirect_uri(value: object) -> None:

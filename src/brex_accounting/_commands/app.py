@@ -27,7 +27,8 @@ Exit codes: 0 success, 1 a problem on this machine or done in part, 2 usage, 3 r
 5 no answer or an unknown outcome, 130 interrupted."""
 OF_API_COMMANDS = "The token comes from BREX_TOKEN; brex-accounting --help says more."
 NONE = ""
-OF_THE_SANDBOX = {"starlette", "uvicorn"}
+OF_THE_SANDBOX = {"demo", "sandbox", "starlette", "uvicorn"}
+"""Commands and modules of the extra `sandbox`."""
 
 
 def main() -> None:
@@ -167,7 +168,7 @@ def _extra(tokens: Sequence[str]) -> Iterator[None]:
         if str(missing.name).startswith("brex_accounting"):
             raise
         name = str(missing.name).partition(".")[0]
-        extra = "sandbox" if name in OF_THE_SANDBOX or "sandbox" in tokens[:1] else "cli"
+        extra = "sandbox" if OF_THE_SANDBOX & {name, *tokens[:1]} else "cli"
         problem = (
             f'{name} is not installed; install what this command needs with: pip install "brex-accounting[{extra}]"'
         )

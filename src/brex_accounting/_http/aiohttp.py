@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import httpx
 
-from brex_accounting._arguments import check_count
-from brex_accounting.errors import ConfigurationError
+from brex_accounting._arguments import check_count, check_extra
 
 
 def aiohttp_transport(*, max_connections: int = 20) -> httpx.AsyncBaseTransport:
@@ -26,8 +24,7 @@ def aiohttp_transport(*, max_connections: int = 20) -> httpx.AsyncBaseTransport:
         ConfigurationError: The extra is not installed, or the certificates cannot be read.
     """
     check_count(max_connections, "max_connections")
-    if find_spec("httpx_aiohttp") is None:
-        raise ConfigurationError('aiohttp_transport needs an extra: pip install "brex-accounting[aiohttp]".')
+    check_extra("aiohttp", "httpx_aiohttp")
     from .aiohttp_transport import AiohttpTransport  # noqa: PLC0415 - an extra
 
     return AiohttpTransport(max_connections)

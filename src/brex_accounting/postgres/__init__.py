@@ -8,17 +8,11 @@ async with PostgresStores("postgresql://localhost/exports") as stores:
     exports = stores.exports("customer-7")
 """
 
-from brex_accounting.errors import ConfigurationError
+# ruff: noqa: E402  # what is missing is said before it is imported
 
-try:
-    import psycopg
-    import psycopg_pool
-except ImportError as _missing:
-    raise ConfigurationError(
-        f'{_missing.name or "psycopg"} is missing: pip install "brex-accounting[postgres]".'
-    ) from None
-else:
-    del psycopg, psycopg_pool
+from brex_accounting._arguments import check_extra
+
+check_extra("postgres", "psycopg", "psycopg_pool")
 
 from ._exports import PostgresExportStore
 from ._stores import PostgresStores
