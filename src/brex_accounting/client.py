@@ -52,7 +52,7 @@ class BrexAccounting:
     Args:
         auth: A user token, or an OAuth2. Without one, ``BREX_TOKEN`` is read, or else ``BREX_CLIENT_ID``,
             ``BREX_CLIENT_SECRET``, ``BREX_ACCOUNT`` and ``BREX_TOKEN_STORE`` (a path for SQLite), with
-            ``BREX_REFRESH_TOKEN`` as the seed.
+            ``BREX_REFRESH_TOKEN`` as the seed; ``BREX_TOKEN_URL`` and ``BREX_CLIENT_AUTH`` if they are not Brex's.
         base_url: Where the API is. Without one, ``BREX_BASE_URL``, else `PRODUCTION`. Must be https; http only on
             loopback. A path is put before those of the API.
         timeout: Seconds for one attempt, its body included; an httpx.Timeout sets each phase instead. A call may take
