@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 from brex_accounting import ConfigurationError
 from brex_accounting.worker import ExportEntry
 from brex_accounting.worker import _machine as machine
+from brex_accounting.worker._answers import Doubt, Nothing, Reference, Refusal
 from brex_accounting.worker._entries import HELD
-from brex_accounting.worker._machine import Doubt, Doubts, Next, Nothing, Reference, Refusal, Rules, Seen
+from brex_accounting.worker._machine import Doubts, Next, Rules, Seen
 
 NOW = 1_000_000.0
 READY = Seen("ready", version=2, content="c")

@@ -10,6 +10,7 @@ from typing import Literal
 
 from . import _erp
 from . import _machine as machine
+from ._answers import Answer, Doubt, Nothing
 from ._breaker import Breaker
 from ._brex import Look
 from ._entries import ExportEntry
@@ -91,7 +92,7 @@ class Booker:
         if job.do == "find":
             assert self._options.find is not None  # noqa: S101 - the machine asks for it only then
             answer = await _erp.find(self._options.find, job.look.record, self._options.book_timeout)
-            self._judge(entry, answer, failed=isinstance(answer, machine.Doubt))
+            self._judge(entry, answer, failed=isinstance(answer, Doubt))
             step = machine.after_find(entry, answer, job.look.seen, self._clock.wall(), self._work.rules)
             if step.do != "book" or self._is_stale(job.look) or self._work.stopping.is_set():
                 self._work.spawn(self._close(entry, step), self._work.closers)
@@ -110,7 +111,7 @@ class Booker:
             return
         sent = self._clock.monotonic()
 
-        def conclude(answer: machine.Answer) -> ExportEntry:
+        def conclude(answer: Answer) -> ExportEntry:
             self.sent[entry.record_id] = sent
             elapsed = self._clock.monotonic() - sent
             return machine.after_book(intent, answer, self._clock.wall(), self._work.rules, elapsed)
@@ -119,9 +120,9 @@ class Booker:
         try:
             answer = await _erp.book(self._options.book, look.record, self._options.book_timeout)
         except asyncio.CancelledError:
-            self.cut.append(conclude(machine.Doubt("the worker was stopped during the call")))
+            self.cut.append(conclude(Doubt("the worker was stopped during the call")))
             raise
-        self._judge(entry, answer, failed=isinstance(answer, (machine.Doubt, machine.Nothing)))
+        self._judge(entry, answer, failed=isinstance(answer, (Doubt, Nothing)))
         result = conclude(answer)
         step = Next(result, "report" if result.state in {"booked", "refused"} else "nothing")
         self._work.spawn(self._close(intent, step), self._work.closers)
@@ -136,9 +137,9 @@ class Booker:
         else:
             self._work.done(entry)
 
-    def _judge(self, entry: ExportEntry, answer: machine.Answer, *, failed: bool) -> None:
+    def _judge(self, entry: ExportEntry, answer: Answer, *, failed: bool) -> None:
         """Say what is in doubt, and notice when the ERP as a whole fails."""
-        if isinstance(answer, machine.Doubt):
+        if isinstance(answer, Doubt):
             log.warning("%s: %s.", entry.record_id, answer.message)
         if failed:
             self._breaker.failed(entry.record_id)

@@ -14,8 +14,8 @@ from brex_accounting._text import printable
 from brex_accounting.errors import ConfigurationError
 from brex_accounting.models import AccountingRecord, ExportFailed, ExportSucceeded
 
+from ._answers import Answer, Doubt, Nothing, Reference, Refusal
 from ._entries import NotBookedError
-from ._machine import Doubt, Nothing, Reference, Refusal
 
 Book: TypeAlias = Callable[[AccountingRecord], Awaitable[str | ExportSucceeded | ExportFailed]]
 Find: TypeAlias = Callable[[AccountingRecord], Awaitable[str | ExportSucceeded | None]]
@@ -24,7 +24,7 @@ CANCEL_GRACE = 1.0
 """Seconds that a cancelled call has to end; what it still returns counts."""
 
 
-async def book(call: Book, record: AccountingRecord, seconds: float) -> Reference | Refusal | Nothing | Doubt:
+async def book(call: Book, record: AccountingRecord, seconds: float) -> Answer:
     """Call `book` and say what came of it."""
     value, error = await _call(call, record, seconds)
     if isinstance(error, NotBookedError):

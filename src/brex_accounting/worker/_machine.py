@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 from brex_accounting.errors import ConfigurationError
 from brex_accounting.models import ReportStatus
 
+from ._answers import Answer, Doubt, Nothing, Reference, Refusal
 from ._entries import ExportEntry, ExportState
 
 Doubts: TypeAlias = Literal["find", "upsert", "person"]
@@ -62,38 +63,6 @@ class Next:
     entry: ExportEntry | None
     do: Literal["nothing", "look", "book", "find", "report"] = "nothing"
 
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The ERP has it."""
-
-    reference_id: str | None
-    deep_link_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The ERP does not want it."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """The ERP has nothing of it."""
-
-    message: str | None = None
-    retry_in: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """Nobody knows whether the ERP has it."""
-
-    message: str
-
-
-Answer: TypeAlias = Reference | Refusal | Nothing | Doubt
 
 REEXAMINED = {"changed", "taken back", "gone", "unreadable"}
 """What may be over when a record that is held for it is noticed again."""
