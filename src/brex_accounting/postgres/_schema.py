@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from brex_accounting.errors import ConfigurationError
-from brex_accounting.worker._entries import OPEN
+from brex_accounting.worker._fenced import IS_OPEN, OPEN_STATES
 
 from ._database import Database
 from ._locks import number_of
 
-OPEN_STATES = ", ".join(f"'{state}'" for state in OPEN)
 VERSIONS = (
     (
         """
@@ -35,7 +34,7 @@ VERSIONS = (
         )
         """,
         f"""
-        CREATE INDEX brex_exports_due ON brex_exports (account, due) WHERE held IS NULL AND state IN ({OPEN_STATES})
+        CREATE INDEX brex_exports_due ON brex_exports (account, due) WHERE {IS_OPEN}
         """,
         "CREATE INDEX brex_exports_noticed ON brex_exports (account, due) WHERE noticed > handled",
         f"CREATE INDEX brex_exports_open ON brex_exports (account, opened_at) WHERE state IN ({OPEN_STATES})",

@@ -10,17 +10,14 @@ from brex_accounting._clock import Clock
 from brex_accounting._files import create_database, is_there, make_folder
 from brex_accounting.errors import ConfigurationError, Outcome
 
-from ._entries import FINISHED, OPEN, StoreLostError
+from ._entries import StoreLostError
+from ._fenced import FINISHED_STATES, IS_OPEN, NAMES, OPEN_STATES, PRUNE_AT_ONCE, REPLACED, TOUCHED
 from ._store import COLUMNS
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a call waits for other processes' writes."""
-PRUNE_AT_ONCE = 5000
 APPLICATION_ID = int.from_bytes(b"BrxE")
 SCHEMA = 1
-_OPEN = ", ".join(f"'{state}'" for state in OPEN)
-_FINISHED = ", ".join(f"'{state}'" for state in FINISHED)
-_IS_OPEN = f"held IS NULL AND state IN ({_OPEN})"
 TABLES = (
     "CREATE TABLE store (made_at REAL NOT NULL, bills_until TEXT, polled_at REAL, fence TEXT, worker TEXT)",
     """
@@ -33,22 +30,21 @@ TABLES = (
     )
     """,
     # What is finished is in none of these but the last.
-    f"CREATE INDEX exports_due ON exports (due) WHERE {_IS_OPEN}",
+    f"CREATE INDEX exports_due ON exports (due) WHERE {IS_OPEN}",
     "CREATE INDEX exports_noticed ON exports (due) WHERE noticed > handled",
-    f"CREATE INDEX exports_open ON exports (opened_at) WHERE state IN ({_OPEN})",
+    f"CREATE INDEX exports_open ON exports (opened_at) WHERE state IN ({OPEN_STATES})",
     "CREATE INDEX exports_held ON exports (changed_at) WHERE held IS NOT NULL",
     "CREATE INDEX exports_state ON exports (state, changed_at)",
 )
-_NAMES = ", ".join(COLUMNS)
-SELECT = f"SELECT {_NAMES} FROM exports"  # noqa: S608 - our own names
+SELECT = f"SELECT {NAMES} FROM exports"  # noqa: S608 - our own names
 # INDEXED BY: left alone, SQLite takes the index of the states and sorts.
-_DUE = f"{SELECT} INDEXED BY exports_due WHERE {_IS_OPEN}"
+_DUE = f"{SELECT} INDEXED BY exports_due WHERE {IS_OPEN}"
 _NOTICED = f"{SELECT} INDEXED BY exports_noticed WHERE noticed > handled"
 DUE = (f"{_DUE} AND due <= ? ORDER BY due LIMIT ?", f"{_DUE} AND due > ? ORDER BY due LIMIT ?")
 NOTICED = f"{_NOTICED} ORDER BY due LIMIT ?"
 NEXT_NOTICED = "SELECT 1 FROM exports INDEXED BY exports_noticed WHERE noticed > handled LIMIT 1"
-NEXT_DUE = f"SELECT min(due) FROM exports INDEXED BY exports_due WHERE {_IS_OPEN}"  # noqa: S608 - our own names
-OLDEST = f"SELECT min(opened_at) FROM exports INDEXED BY exports_open WHERE state IN ({_OPEN})"  # noqa: S608
+NEXT_DUE = f"SELECT min(due) FROM exports INDEXED BY exports_due WHERE {IS_OPEN}"  # noqa: S608 - our own names
+OLDEST = f"SELECT min(opened_at) FROM exports INDEXED BY exports_open WHERE state IN ({OPEN_STATES})"  # noqa: S608
 HELD = f"{SELECT} INDEXED BY exports_held WHERE held IS NOT NULL ORDER BY changed_at"
 COUNT = "SELECT state, count(*) FROM exports GROUP BY state"
 COUNT_HELD = "SELECT state, count(*) FROM exports INDEXED BY exports_held WHERE held IS NOT NULL GROUP BY state"
@@ -57,18 +53,18 @@ NOTE = """
     VALUES (?1, 'ready', 0, ?2, ?2, 0, 1, ?2) ON CONFLICT (record_id) DO UPDATE SET noticed = noticed + 1
 """
 SAVE = f"""
-    INSERT INTO exports ({_NAMES}, opened_at) VALUES ({", ".join("?" * len(COLUMNS))}, ?)
+    INSERT INTO exports ({NAMES}, opened_at) VALUES ({", ".join("?" * len(COLUMNS))}, ?)
     ON CONFLICT (record_id) DO UPDATE SET
-        {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in {"record_id", "noticed"})},
-        opened_at = CASE WHEN state IN ({_FINISHED}) THEN excluded.opened_at ELSE opened_at END
+        {REPLACED},
+        opened_at = CASE WHEN state IN ({FINISHED_STATES}) THEN excluded.opened_at ELSE opened_at END
     WHERE touched <= excluded.noticed
 """  # noqa: S608 - our own names
 FORGET = "DELETE FROM exports WHERE record_id = ? AND noticed = ?"
-TOUCH = "UPDATE exports SET noticed = noticed + 1, touched = noticed + 1 WHERE record_id = ?"
+TOUCH = f"UPDATE exports SET {TOUCHED} WHERE record_id = ?"  # noqa: S608 - our own words
 PRUNE = f"""
     DELETE FROM exports WHERE record_id IN (
         SELECT record_id FROM exports
-        WHERE state IN ({_FINISHED}) AND changed_at < ? AND noticed <= handled LIMIT {PRUNE_AT_ONCE}
+        WHERE state IN ({FINISHED_STATES}) AND changed_at < ? AND noticed <= handled LIMIT {PRUNE_AT_ONCE}
     )
 """  # noqa: S608 - our own names
 

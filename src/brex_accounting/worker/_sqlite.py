@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sqlite3
-import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from os import PathLike
 from typing import Any
 
-from brex_accounting._arguments import check_datetime
 from brex_accounting._clock import Clock
 from brex_accounting._files import LockFile, check_path, is_locked, take_lock
 from brex_accounting.errors import ConfigurationError, Outcome
 
 from . import _schema as schema
 from ._connection import Connection
-from ._entries import (
-    EntryChangedError,
-    ExportEntry,
-    ExportStoreError,
-    WorkerRunningError,
-)
-from ._store import Desk, Tally, to_row, unknown
+from ._entries import ExportEntry, ExportStoreError
+from ._fenced import FencedStore
+from ._store import Tally, to_row, unknown
 
 LOOK_EVERY = 0.05
 """Seconds between two looks for what other processes noted; a look takes some 20 microseconds."""
@@ -36,7 +29,7 @@ LOCK_ATTEMPTS = 3
 """Whoever asks whether a worker runs holds the lock for an instant."""
 
 
-class SQLiteExportStore(Desk):
+class SQLiteExportStore(FencedStore):
     """Keeps one account's exports in a file, for all processes on one machine; never on a network drive.
 
     ::
@@ -66,7 +59,6 @@ class SQLiteExportStore(Desk):
         self._lock_path = self._path.with_name(f"{self._path.name}.lock")
         self._connection: Connection | None = None
         self._owner = 0
-        self._fence: str | None = None
         self._notes = 0
         self._known: tuple[int, int] | None = None
 
@@ -77,31 +69,6 @@ class SQLiteExportStore(Desk):
         return type(self), (self._path,)
 
     # -- the worker's side --
-
-    @asynccontextmanager
-    async def lock(self) -> AsyncIterator[None]:
-        """Be the account's one worker to the end of the block. Raises WorkerRunningError at once if another one is."""
-        lock = await self._take_lock()
-        fence = uuid.uuid4().hex
-        name = f"{socket.gethostname()}:{os.getpid()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-        def enter(database: sqlite3.Connection) -> None:
-            database.execute("UPDATE store SET fence = ?, worker = ?", (fence, name))
-
-        def leave(database: sqlite3.Connection) -> None:
-            database.execute("UPDATE store SET worker = NULL WHERE fence = ?", (fence,))
-
-        try:
-            await self._database().write(enter)
-            self._fence = fence
-            yield
-        finally:
-            self._fence = None
-            try:
-                with suppress(ExportStoreError, ConfigurationError):
-                    await self._database().write(leave)
-            finally:
-                lock.release()
 
     async def due(self, now: float, limit: int, *, latest: float) -> Sequence[ExportEntry]:
         """Return what is to be looked at, the longest due first."""
@@ -133,14 +100,13 @@ class SQLiteExportStore(Desk):
     async def save(self, entries: Sequence[ExportEntry], *, forget: Sequence[ExportEntry] = ()) -> None:
         """Save all of these or none, and forget those."""
         rows = [(*to_row(entry), entry.changed_at) for entry in entries]
+        fence = self._fence
         forgotten = [(entry.record_id, entry.noticed) for entry in forget]
 
         def save(database: sqlite3.Connection) -> None:
-            self._check_fence(database)
-            if rows and database.executemany(schema.SAVE, rows).rowcount != len(rows):
-                raise EntryChangedError(
-                    "A person changed a record meanwhile: nothing was saved.", outcome=Outcome.NOT_APPLIED
-                )
+            self._check_fence(fence, database.execute("SELECT fence FROM store").fetchone()[0])
+            if rows:
+                self._check_saved(database.executemany(schema.SAVE, rows).rowcount, len(rows))
             database.executemany(schema.FORGET, forgotten)
 
         await self._database().write(save)
@@ -181,21 +147,6 @@ class SQLiteExportStore(Desk):
             return [ExportEntry(*row) for row in database.execute(schema.HELD)]
 
         return await self._database().read(select)
-
-    async def prune(self, before: datetime) -> int:
-        """Forget what was exported or returned before this moment; return how many records that was."""
-        moment = check_datetime(before, "before").timestamp()
-
-        def delete(database: sqlite3.Connection) -> int:
-            number = database.execute(schema.PRUNE, (moment,)).rowcount
-            if number:  # what is older than this is no longer known
-                database.execute("UPDATE store SET made_at = max(made_at, min(?, ?))", (moment, self._clock.wall()))
-            return number
-
-        pruned = 0
-        while number := await self._database().write(delete):
-            pruned += number
-        return pruned
 
     async def aclose(self) -> None:
         """Close the connection. The next call opens another one."""
@@ -243,6 +194,41 @@ class SQLiteExportStore(Desk):
 
         await self._database().write(replace)
 
+    # -- one worker --
+
+    @property
+    def _place(self) -> str:
+        return str(self._path)
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        lock = await self._take_lock()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    async def _enter(self, fence: str, worker: str) -> None:
+        await self._execute("UPDATE store SET fence = ?, worker = ?", fence, worker)
+
+    async def _leave(self, fence: str) -> None:
+        await self._execute("UPDATE store SET worker = NULL WHERE fence = ?", fence)
+
+    async def _prune(self, moment: float) -> int:
+        def delete(database: sqlite3.Connection) -> int:
+            number = database.execute(schema.PRUNE, (moment,)).rowcount
+            if number:
+                database.execute("UPDATE store SET made_at = max(made_at, min(?, ?))", (moment, self._clock.wall()))
+            return number
+
+        return await self._database().write(delete)
+
+    async def _execute(self, statement: str, *values: str) -> None:
+        def execute(database: sqlite3.Connection) -> None:
+            database.execute(statement, values)
+
+        await self._database().write(execute)
+
     # -- the database --
 
     def _database(self) -> Connection:
@@ -258,14 +244,6 @@ class SQLiteExportStore(Desk):
         """Changes when another connection has committed, or this one has noted something."""
         return database.execute("PRAGMA data_version").fetchone()[0], self._notes
 
-    def _check_fence(self, database: sqlite3.Connection) -> None:
-        if self._fence is None:
-            message = "Only whoever holds the store's lock() may save: nothing was saved."
-            raise ExportStoreError(message, outcome=Outcome.NOT_APPLIED)
-        if database.execute("SELECT fence FROM store").fetchone() != (self._fence,):
-            message = f"Another worker has taken over {self._path}: nothing was saved."
-            raise WorkerRunningError(message, outcome=Outcome.NOT_APPLIED)
-
     async def _take_lock(self) -> LockFile:
         for attempt in range(LOCK_ATTEMPTS):
             if attempt:
@@ -273,8 +251,7 @@ class SQLiteExportStore(Desk):
             lock = _take(self._lock_path)
             if lock is not None:
                 return lock
-        message = f"Another worker is at {self._path}: stop it first; `status` says which it is."
-        raise WorkerRunningError(message, outcome=Outcome.NOT_APPLIED)
+        raise self._running()
 
 
 def _take(path: Any) -> LockFile | None:
