@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -469,21 +469,33 @@ def test_a_receiver_needs_no_http_client() -> None:
     assert not {"httpx", "brex_accounting_api", "starlette"} & set(run.stdout.split())
 
 
+# Compressed by the tests: gzip writes the time into it, and ids of tests must not change between two processes.
+COMPRESSED: dict[str, Callable[[], bytes]] = {
+    "whole": lambda: gzip.compress(BODY),
+    "cut short": lambda: gzip.compress(BODY)[:-9],
+    "damaged": lambda: gzip.compress(BODY)[:40] + b"\0" * 9,
+    "another body": lambda: gzip.compress(BODY + b" "),
+    "not text": lambda: gzip.compress(b"\xff" * 9),
+    "too large": lambda: gzip.compress(b"\0" * (webhooks.MAX_BODY + 1)),
+    "a bomb": lambda: gzip.compress(gzip.compress(b"\0" * 2**28)),
+}
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "reason"),
     [
-        (gzip.compress(BODY), "", "unreadable_body"),
-        (gzip.compress(BODY), "br", "unreadable_body"),
-        (gzip.compress(BODY)[:-9], "gzip", "unreadable_body"),
-        (gzip.compress(BODY)[:40] + b"\0" * 9, "gzip", "unreadable_body"),
-        (gzip.compress(BODY + b" "), "gzip", "wrong_signature"),
-        (gzip.compress(b"\xff" * 9), "gzip", "unreadable_body"),
-        (gzip.compress(b"\0" * (webhooks.MAX_BODY + 1)), "gzip", "too_large"),
-        (gzip.compress(gzip.compress(b"\0" * 2**28)), "gzip", "unreadable_body"),
+        ("whole", "", "unreadable_body"),
+        ("whole", "br", "unreadable_body"),
+        ("cut short", "gzip", "unreadable_body"),
+        ("damaged", "gzip", "unreadable_body"),
+        ("another body", "gzip", "wrong_signature"),
+        ("not text", "gzip", "unreadable_body"),
+        ("too large", "gzip", "too_large"),
+        ("a bomb", "gzip", "unreadable_body"),
     ],
 )
-def test_a_compressed_body_that_is_refused(body: bytes, encoding: str, reason: WebhookReason) -> None:
-    assert refused(body, signed(BODY) | {"Content-Encoding": encoding}) == reason
+def test_a_compressed_body_that_is_refused(body: str, encoding: str, reason: WebhookReason) -> None:
+    assert refused(COMPRESSED[body](), signed(BODY) | {"Content-Encoding": encoding}) == reason
 
 
 anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=40) | st.sampled_from(
