@@ -26,7 +26,7 @@ from .auth import UserToken, from_environment
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ._engine.call import Engine
+    from ._engine.engine import Engine
     from .integrations import Integrations
     from .records import Records
 
@@ -95,7 +95,8 @@ class BrexAccounting:
         on_attempt: Callable[[Attempt], None] | None = None,
     ) -> None:
         # Here and in _open, not above: with the rooms and their models, that is most of what an import would cost.
-        from ._engine.call import Engine, Shared  # noqa: PLC0415
+        from ._engine.call import Shared  # noqa: PLC0415
+        from ._engine.engine import Engine  # noqa: PLC0415
 
         given = Given(auth)
         del auth  # or a token would stand in tracebacks that show locals

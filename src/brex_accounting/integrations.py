@@ -25,7 +25,7 @@ from .models import Integration, IntegrationStatus
 
 if TYPE_CHECKING:
     from ._clock import Deadline
-    from ._engine.call import Engine
+    from ._engine.engine import Engine
 
 # A property that Brex adds is unknown to `Integration` also when the generated model knows it already.
 _OF_INTEGRATION = {"integration_id", "id", "vendor", "vendor_account_id", "status", "created_at"}

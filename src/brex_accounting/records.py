@@ -19,7 +19,7 @@ from .errors import ConfigurationError
 from .models import AccountingRecord, ExportResult, InvalidRecord, RecordPage, ReportOutcome
 
 if TYPE_CHECKING:
-    from ._engine.call import Engine
+    from ._engine.engine import Engine
 
 __all__ = ["RecordStream", "Records"]
 

@@ -14,8 +14,9 @@ import httpx
 from brex_accounting import Attempt, BrexError, ExportSucceeded, RateLimit, RetryPolicy, UserToken
 from brex_accounting._arguments import check_token
 from brex_accounting._engine.authorizer import Authorizer
-from brex_accounting._engine.call import Engine, Shared
+from brex_accounting._engine.call import Shared
 from brex_accounting._engine.classify import Operation
+from brex_accounting._engine.engine import Engine
 from brex_accounting._engine.limits import RateLimiter
 from brex_accounting._http.exchange import Timeout
 from brex_accounting._http.network import Network

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from logging import DEBUG
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from brex_accounting._logging import logger
+
+if TYPE_CHECKING:  # or a client would import the generated models before it is made
+    from .classify import AttemptOutcome
 
 
 @attrs.frozen
@@ -32,17 +36,27 @@ class Attempt:
     trace_id: str | None
 
 
-def report(on_attempt: Callable[[Attempt], None] | None, attempt: Attempt) -> None:
+def report(
+    on_attempt: Callable[[Attempt], None] | None,
+    outcome: AttemptOutcome[Any],
+    *,
+    operation: str,
+    number: int,
+    seconds: float,
+    retry_in: float | None,
+    idempotency_key: str | None,
+) -> None:
     """Log an attempt, with its fields for structured logs, and hand it to the caller's hook."""
-    name, number, wait = attempt.operation, attempt.number, attempt.retry_in
-    came_to = attempt.error if attempt.status is None else attempt.status
-    if wait is None and on_attempt is None and not logger.isEnabledFor(DEBUG):
+    if retry_in is None and on_attempt is None and not logger.isEnabledFor(DEBUG):
         return
+    error = None if outcome.error is None else outcome.error.__name__
+    attempt = Attempt(operation, number, outcome.status, error, seconds, retry_in, idempotency_key, outcome.trace_id)
+    came_to = error if outcome.status is None else outcome.status
     fields = {**attrs.asdict(attempt), "attempt": number}
     del fields["number"]
-    logger.debug("%s attempt %d: %s in %.3f s", name, number, came_to, attempt.seconds, extra=fields)
-    if wait is not None:
-        logger.info("%s attempt %d: %s, next attempt in %.3f s", name, number, came_to, wait, extra=fields)
+    logger.debug("%s attempt %d: %s in %.3f s", operation, number, came_to, seconds, extra=fields)
+    if retry_in is not None:
+        logger.info("%s attempt %d: %s, next attempt in %.3f s", operation, number, came_to, retry_in, extra=fields)
     if on_attempt is not None:
         try:
             on_attempt(attempt)

@@ -18,7 +18,7 @@ from .parsing import ReadPage, StatusPage, read_lenient_page, read_page
 from .query import RecordQuery
 
 if TYPE_CHECKING:
-    from brex_accounting._engine.call import Engine
+    from brex_accounting._engine.engine import Engine
 
 
 class Page(Protocol):

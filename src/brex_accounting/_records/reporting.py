@@ -43,7 +43,7 @@ from .parsing import StatusPage, read_status_page, read_updated_ids
 from .query import BEFORE_ALL_RECORDS, RecordQuery, split
 
 if TYPE_CHECKING:
-    from brex_accounting._engine.call import Engine
+    from brex_accounting._engine.engine import Engine
 
 BATCH = 100
 BATCHES_AT_ONCE = 4

@@ -18,7 +18,7 @@ from .query import BEFORE_ALL_RECORDS, RecordQuery, check_ids, split
 if TYPE_CHECKING:
     from typing import NoReturn, Self
 
-    from brex_accounting._engine.call import Engine
+    from brex_accounting._engine.engine import Engine
 
 T_co = TypeVar("T_co", covariant=True)
 OnInvalid = Callable[[InvalidRecord], None]
