@@ -1,4 +1,4 @@
-"""The commands login, logout and whoami: processes, real sockets, and an httpx client that plays the browser."""
+"""The commands login, logout and whoami: real sockets, and httpx that plays the browser."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import msgspec
@@ -31,241 +31,239 @@ from brex_accounting._commands import login as commands
 from brex_accounting._commands.exit_codes import StopError
 from brex_accounting._commands.logins import Login
 from brex_accounting.sandbox import AuthorizationOptions, Sandbox
-from tests.support.commands import RUN, environment
+from tests.support.commands import Ended, Servers, World, ended
 
 SECRET = "CANARY-client-secret"
 
 
-class World(NamedTuple):
-    sandbox: Sandbox
-    url: str
-    path: Path
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, follow_redirects=True)
+
+
+class OAuthWorld(World):
+    """A world where tokens come from a login."""
+
+    def __init__(self, path: Path, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.path = path
+        self.issuer = f"{self.url}/oauth2/default"
+        self.token_url = f"{self.issuer}/v1/token"
+        self._visited = Future[Any]()
 
     @property
-    def issuer(self) -> str:
-        return f"{self.url}/oauth2/default"
-
-    @property
-    def token_url(self) -> str:
-        return f"{self.issuer}/v1/token"
-
-    @asynccontextmanager
-    async def command(
-        self, *arguments: str, code: str = RUN, **variables: str
-    ) -> AsyncIterator[asyncio.subprocess.Process]:
-        grant = {
+    def variables(self) -> dict[str, str]:
+        return {
             "BREX_CLIENT_ID": "client",
             "BREX_CLIENT_SECRET": SECRET,
             "BREX_ACCOUNT": "acme",
             "BREX_TOKEN_STORE": str(self.path),
             "BREX_BASE_URL": self.url,
         }
-        issuer = ["--issuer", self.issuer] if arguments[0] == "login" and "BREX_TOKEN_URL" not in variables else []
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-W", "error", "-c", code, *arguments, *issuer,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env=environment(**grant | variables),
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()
 
-    async def run(self, *arguments: str, **variables: str) -> tuple[int | None, str, str]:
-        async with self.command(*arguments, **variables) as process:
-            return await ended(process)
+    def run(self, *arguments: str, **variables: str) -> Ended:
+        told = super().run(*arguments, **variables)
+        assert SECRET not in told.out + told.err
+        return told
 
-    async def stored(self, token_url: str | None = None) -> StoredToken | None:
-        return await SQLiteTokenStore(self.path).load(store_key(token_url or self.token_url, "client", "acme"))
+    def log_in(self, *arguments: str, visit: Callable[[str], object] | None = None, **variables: str) -> Ended:
+        """Log in; `visit` is what the browser does."""
+        visited = self._visited = Future[Any]()
 
+        def browse(url: str) -> None:
+            try:
+                visited.set_result((visit or get)(url))
+            except Exception as error:
+                visited.set_exception(error)
+                raise
 
-async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    output, errors = await asyncio.wait_for(process.communicate(), 30)
-    assert "Traceback" not in errors.decode()
-    assert SECRET not in output.decode() + errors.decode()
-    return process.returncode, output.decode(), errors.decode()
+        self._monkeypatch.setattr(commands.webbrowser, "open", browse)
+        issuer = () if "BREX_TOKEN_URL" in variables or "--issuer" in arguments else ("--issuer", self.issuer)
+        return self.run("login", *issuer, *arguments, **variables)
 
+    @property
+    def page(self) -> httpx.Response:
+        """What the browser shows in the end."""
+        page = self._visited.result(20)
+        assert isinstance(page, httpx.Response)
+        return page
 
-async def address(process: asyncio.subprocess.Process) -> str:
-    """Read what it prints, as far as the address."""
-    assert process.stdout is not None
-    async for line in process.stdout:
-        if line.startswith(b"http"):
-            return line.decode().strip()
-    raise AssertionError((await process.communicate())[1].decode())
+    @property
+    def stored(self) -> StoredToken | None:
+        return asyncio.run(SQLiteTokenStore(self.path).load(self.key))
 
-
-@asynccontextmanager
-async def world(tmp_path: Path, **options: Any) -> AsyncIterator[World]:
-    authorization = AuthorizationOptions(client_id="client", client_secret=SECRET, **options)
-    async with Sandbox(records=1, authorization=authorization) as sandbox, sandbox.serve() as url:
-        yield World(sandbox, url, tmp_path / "tokens.sqlite")
+    @property
+    def key(self) -> str:
+        return store_key(self.token_url, "client", "acme")
 
 
-async def test_login_whoami_logout(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, httpx.AsyncClient(follow_redirects=True) as browser:
-        assert await w.run("whoami") == (
-            1,
-            "",
-            f"brex-accounting: nothing is stored for 'acme' in {w.path}: run brex-accounting login.\n",
-        )
-        assert await w.run("logout") == (0, f"Nothing is stored for 'acme' in {w.path}.\n", "")
+@pytest.fixture
+def world(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[OAuthWorld]:
+    """With the options of the authorization server that `@pytest.mark.parametrize("world", …, indirect=True)` gives."""
+    options = AuthorizationOptions(client_id="client", client_secret=SECRET, **getattr(request, "param", {}))
+    sandbox = Sandbox(records=1, authorization=options)
+    with servers.serve(sandbox) as url:
+        yield OAuthWorld(tmp_path / "tokens.sqlite", sandbox, url, monkeypatch, capfd)
 
-        async with w.command("login", "--no-browser") as process:
-            page = await browser.get(await address(process))
-            assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
-            assert "You are logged in" in page.text
-            code, output, errors = await ended(process)
-        assert (code, errors) == (0, "")
-        assert f"the tokens are stored for 'acme' in {w.path}." in output
-        assert output.endswith(f"The commands find them. For BrexAccounting() set BREX_TOKEN_URL={w.token_url}.\n")
-        stored = await w.stored()
-        assert stored is not None
-        assert stored.token.refresh_token is not None
-        assert stored.token.access_token is not None
 
-        code, output, errors = await w.run("whoami")
-        assert (code, errors) == (0, "")
-        assert re.search(r"^access token: +expires 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC$", output, re.MULTILINE)
-        assert "accounting.record.read" in output
-        assert "grant:         good" in output
-        assert stored.token.refresh_token not in output
-        assert stored.token.access_token not in output
-        assert await w.run("whoami", "--issuer", w.issuer) == (0, output, "")
-        assert await w.run("whoami", BREX_TOKEN_URL=w.token_url) == (0, output, "")
-        assert (await w.run("whoami", "--issuer", "https://other.example"))[0] == 1
-        code, output, errors = await w.run("records", "list", "--json")
-        assert (code, errors, output.count("\n")) == (0, "", 1)
+def test_login_whoami_logout(world: OAuthWorld) -> None:
+    w = world
+    told = w.run("whoami")
+    assert (told.code, told.problem) == (
+        1,
+        f"nothing is stored for 'acme' in {w.path}: run brex-accounting login.",
+    )
+    assert w.run("logout") == Ended(0, f"Nothing is stored for 'acme' in {w.path}.\n", "")
 
-        store = SQLiteTokenStore(w.path)
-        auth = OAuth2("client", SECRET, account="acme", store=store, token_url=w.token_url)
+    told = w.log_in()
+    assert (told.code, told.err) == (0, "")
+    assert (w.page.status_code, w.page.headers["cache-control"]) == (200, "no-store")
+    assert "You are logged in" in w.page.text
+    assert f"the tokens are stored for 'acme' in {w.path}." in told.out
+    assert told.out.endswith(f"The commands find them. For BrexAccounting() set BREX_TOKEN_URL={w.token_url}.\n")
+    stored = w.stored
+    assert stored is not None
+    assert stored.token.refresh_token is not None
+    assert stored.token.access_token is not None
+
+    told = w.run("whoami")
+    assert (told.code, told.err) == (0, "")
+    assert re.search(r"^access token: +expires 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC$", told.out, re.MULTILINE)
+    assert "accounting.record.read" in told.out
+    assert "grant:         good" in told.out
+    assert stored.token.refresh_token not in told.out
+    assert stored.token.access_token not in told.out
+    assert w.run("whoami", "--issuer", w.issuer) == w.run("whoami", BREX_TOKEN_URL=w.token_url) == told
+    assert w.run("whoami", "--issuer", "https://other.example").code == 1
+
+    async def call() -> None:
+        auth = OAuth2("client", SECRET, account="acme", store=SQLiteTokenStore(w.path), token_url=w.token_url)
         async with BrexAccounting(auth, base_url=w.url) as brex:
             await brex.integrations.create("ERP_A", "a")
 
-        code, output, errors = await w.run("logout")
-        assert (code, errors) == (0, "")
-        assert output == f"Logged out: the tokens of 'acme' in {w.path} are gone. Brex was not told.\n"
-        gone = await w.stored()
-        assert gone == StoredToken(Token(), 2, dead=True, seed_fingerprint=stored.seed_fingerprint)
-        code, output, _ = await w.run("whoami")
-        assert (code, "must consent again" in output) == (0, True)
+    asyncio.run(call())
+    assert w.run("logout") == Ended(
+        0, f"Logged out: the tokens of 'acme' in {w.path} are gone. Brex was not told.\n", ""
+    )
+    assert w.stored == StoredToken(Token(), 2, dead=True, seed_fingerprint=stored.seed_fingerprint)
+    told = w.run("whoami")
+    assert (told.code, "must consent again" in told.out) == (0, True)
 
 
-async def test_the_browser_is_opened(tmp_path: Path) -> None:
-    code = f"import pathlib, webbrowser; webbrowser.open = pathlib.Path({str(tmp_path / 'opened')!r}).write_text; {RUN}"
-    async with world(tmp_path) as w, httpx.AsyncClient(follow_redirects=True) as browser:
-        async with w.command("login", code=code) as process:
-            url = await address(process)
-            await browser.get(url)
-            assert (await ended(process))[0] == 0
-        assert (tmp_path / "opened").read_text() == url
-
-
-async def test_a_browser_that_does_not_open(tmp_path: Path) -> None:
-    code = f"import webbrowser; webbrowser.open = lambda url: 1 / 0; {RUN}"
-    async with (
-        world(tmp_path) as w,
-        httpx.AsyncClient(follow_redirects=True) as browser,
-        w.command("login", code=code) as process,
+def test_every_command_finds_the_tokens(world: OAuthWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert world.log_in().code == 0
+    (tmp_path / "erp.py").write_text("async def book(record): return record.id")
+    results = tmp_path / "results.csv"
+    results.write_text("record_id,status\naccr_000000000000,success\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for words in (
+        "records list --ready",
+        "records get accr_000000000000",
+        f"records export {tmp_path / 'all.csv'}",
+        "integrations ensure ERP_A acct-1",
+        f"worker run erp:book --store {tmp_path / 'exports.db'} --upsert --once",
+        f"records report {results}",
     ):
-        await browser.get(await address(process))
-        status, _, errors = await ended(process)
-        assert (status, errors) == (0, "")
+        told = world.run(*words.split())
+        assert told.code == 0, told.err
 
 
-async def test_ctrl_c(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, w.command("login", "--no-browser") as process:
-        await address(process)
+def test_a_browser_that_does_not_open(world: OAuthWorld) -> None:
+    def fail(url: str) -> None:
+        get(url)
+        raise RuntimeError
+
+    told = world.log_in(visit=fail)
+    assert (told.code, told.err) == (0, "")
+
+
+def test_ctrl_c(world: OAuthWorld) -> None:
+    with world.process("login", "--no-browser", "--issuer", world.issuer) as process:
+        assert process.stdout is not None
+        address = next(line for line in process.stdout if line.startswith("http"))
+        assert address.startswith(f"{world.issuer}/v1/authorize?")
         process.send_signal(signal.SIGINT)
-        status, _, errors = await ended(process)
-        assert (status, errors) == (130, "brex-accounting: interrupted.\n")
+        told = ended(process)
+    assert (told.code, told.problem) == (130, "interrupted.")
 
 
-async def test_a_customer_who_refuses(tmp_path: Path) -> None:
-    async with world(tmp_path, consents=False) as w, httpx.AsyncClient(follow_redirects=True) as browser:
-        async with w.command("login", "--no-browser") as process:
-            page = await browser.get(await address(process))
-            assert (page.status_code, "not logged in" in page.text) == (400, True)
-            code, _, errors = await ended(process)
-        assert code == 4
-        assert errors.startswith("brex-accounting: There is no consent for 'acme' (access_denied")
-        assert errors.count("\n") == 1
-        assert await w.stored() is None
+@pytest.mark.parametrize("world", [{"consents": False}], indirect=True)
+def test_a_customer_who_refuses(world: OAuthWorld) -> None:
+    told = world.log_in()
+    assert (world.page.status_code, "not logged in" in world.page.text) == (400, True)
+    assert told.code == 4
+    assert told.problem.startswith("There is no consent for 'acme' (access_denied")
+    assert world.stored is None
 
 
-async def test_a_wrong_state(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, httpx.AsyncClient() as browser:
-        async with w.command("login", "--no-browser") as process:
-            url = httpx.URL(await address(process))
-            await browser.get(url.params["redirect_uri"], params={"state": "forged", "code": "x"})
-            code, _, errors = await ended(process)
-        assert (code, "state" in errors, errors.count("\n")) == (2, True, 1)
-        assert not w.sandbox.authorization.requests
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ({"state": "forged", "code": "x"}, "The callback's state is not this consent's"),
+        ({"code": "x"}, "The browser came back with what is not an answer to a consent. Log in again."),
+    ],
+)
+def test_a_callback_that_is_not_ours(world: OAuthWorld, query: dict[str, str], problem: str) -> None:
+    told = world.log_in(visit=lambda url: httpx.get(httpx.URL(url).params["redirect_uri"], params=query))
+    assert (told.code, told.problem.startswith(problem)) == (2, True)
+    assert not world.sandbox.authorization.requests
 
 
-async def test_a_wrong_secret(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, httpx.AsyncClient(follow_redirects=True) as browser:
-        async with w.command("login", "--no-browser", BREX_CLIENT_SECRET="CANARY-wrong") as process:
-            await browser.get(await address(process))
-            code, output, errors = await ended(process)
-        assert (code, "invalid_client" in errors, errors.count("\n")) == (4, True, 1)
-        assert "CANARY" not in output + errors
+def test_a_wrong_secret(world: OAuthWorld) -> None:
+    told = world.log_in(BREX_CLIENT_SECRET="CANARY-wrong")
+    assert (told.code, "invalid_client. Log in again." in told.problem) == (4, True)
+    assert "CANARY" not in told.out + told.err
 
 
-async def test_nobody_consents(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        code, _, errors = await w.run("login", "--no-browser", "--timeout", "0.2")
-        assert (code, errors) == (1, "brex-accounting: nobody consented within 0.2 s; nothing was stored.\n")
+def test_nobody_consents(world: OAuthWorld) -> None:
+    told = world.log_in("--no-browser", "--timeout", "0.05")
+    assert (told.code, told.problem) == (1, "nobody consented within 0.05 s; nothing was stored.")
 
 
-async def test_what_else_knocks(tmp_path: Path) -> None:
-    async with (
-        world(tmp_path) as w,
-        httpx.AsyncClient(follow_redirects=True) as browser,
-        w.command("login", "--no-browser") as process,
-    ):
-        url = await address(process)
+def test_what_else_knocks(world: OAuthWorld) -> None:
+    idle = list[socket.socket]()
+
+    def visit(url: str) -> httpx.Response:
         home = httpx.URL(httpx.URL(url).params["redirect_uri"])
-        assert (await browser.get(home.copy_with(path="/favicon.ico"))).status_code == 404
-        assert (await browser.post(home)).status_code == 404
-        _, idle = await asyncio.open_connection("127.0.0.1", home.port)  # browsers do that, to be fast
-        reader, garbage = await asyncio.open_connection("127.0.0.1", home.port)
-        garbage.write(b"x" * 2**17)
-        with contextlib.suppress(ConnectionError):
-            assert await reader.read() == b""
-        assert (await browser.get(url)).status_code == 200
-        assert (await ended(process))[0] == 0
-        for writer in (idle, garbage):
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        assert httpx.get(home.copy_with(path="/favicon.ico")).status_code == 404
+        assert httpx.post(home).status_code == 404
+        idle.append(socket.create_connection(("127.0.0.1", home.port or 0)))  # browsers do that, to be fast
+        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", home.port or 0)) as garbage:
+            garbage.sendall(b"x" * 2**17)
+            assert garbage.recv(1) == b""
+        return get(url)
+
+    assert world.log_in(visit=visit).code == 0
+    idle[0].close()
+    assert world.page.status_code == 200
 
 
-async def test_a_port_in_use(tmp_path: Path) -> None:
+def test_a_port_in_use(world: OAuthWorld) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        async with world(tmp_path) as w:
-            assert await w.run("login", "--no-browser", "--port", port) == (
-                1,
-                "",
-                f"brex-accounting: cannot listen on port {port}: it is in use. Choose another with --port.\n",
-            )
+        told = world.log_in("--port", port)
+    problem = f"cannot listen on port {port}: it is in use. Choose another with --port."
+    assert (told.code, told.out, told.problem) == (1, "", problem)
 
 
-async def test_a_chosen_port(tmp_path: Path) -> None:
+def test_a_chosen_port(world: OAuthWorld) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-    async with world(tmp_path) as w, w.command("login", "--no-browser", "--port", str(port)) as process:
-        assert httpx.URL(await address(process)).params["redirect_uri"] == f"http://127.0.0.1:{port}/callback"
+    asked = list[str]()
+
+    def visit(url: str) -> httpx.Response:
+        asked.append(httpx.URL(url).params["redirect_uri"])
+        return get(url)
+
+    assert world.log_in("--port", str(port), visit=visit).code == 0
+    assert asked == [f"http://127.0.0.1:{port}/callback"]
 
 
-async def test_a_file_that_is_refused_is_refused_before_the_consent(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        w.path.touch(0o644)
-        code, output, errors = await w.run("login", "--no-browser")
-        assert (code, output, "chmod 600" in errors) == (2, "", True)
+def test_a_file_that_is_refused_is_refused_before_the_consent(world: OAuthWorld) -> None:
+    world.path.touch(0o644)
+    told = world.log_in()
+    assert (told.code, told.out, "chmod 600" in told.problem) == (2, "", True)
 
 
 @pytest.mark.parametrize(
@@ -276,27 +274,71 @@ async def test_a_file_that_is_refused_is_refused_before_the_consent(tmp_path: Pa
         (["login", "--param", "prompt"], {}, "--param must be NAME=VALUE, such as prompt=consent."),
         (["login", "--param", "state=x"], {}, "--param must not set state: login sets it."),
         (["login", "--timeout", "0"], {}, "--timeout must be a number of seconds, more than 0."),
+        (["login", "--issuer", "http://brex.example"], {}, "--issuer must be https"),
         (
             ["whoami"],
             {"BREX_ACCOUNT": "", "BREX_TOKEN_STORE": ""},
             "pass --account (or BREX_ACCOUNT), --store (or BREX_TOKEN_STORE).",
         ),
         (["logout"], {"BREX_CLIENT_ID": ""}, "pass --client-id (or BREX_CLIENT_ID)."),
+        (["records", "list"], {"BREX_CLIENT_AUTH": "digest"}, 'BREX_CLIENT_AUTH must be "basic" or "body".'),
+        (["records", "list"], {"BREX_TOKEN_URL": "http://brex.example"}, "BREX_TOKEN_URL must be https"),
     ],
 )
-async def test_what_makes_no_sense(
-    tmp_path: Path, arguments: list[str], variables: dict[str, str], problem: str
-) -> None:
-    async with world(tmp_path) as w:
-        assert await w.run(*arguments, **variables) == (2, "", f"brex-accounting: {problem}\n")
-        assert not w.sandbox.requests
+def test_what_makes_no_sense(world: OAuthWorld, arguments: list[str], variables: dict[str, str], problem: str) -> None:
+    told = world.run(*arguments, **variables)
+    assert (told.code, told.out, told.problem.startswith(problem)) == (2, "", True), told
+    assert not world.sandbox.requests
 
 
-async def test_an_issuer_that_is_none(tmp_path: Path) -> None:
-    async with Sandbox() as sandbox, sandbox.serve() as url:
-        w = World(sandbox, f"{url}/nothing", tmp_path / "tokens")
-        code, _, errors = await w.run("login", "--no-browser")
-        assert (code, "cannot be trusted with a consent" in errors, errors.count("\n")) == (5, True, 1)
+def test_an_issuer_that_is_none(world: OAuthWorld) -> None:
+    told = world.log_in("--issuer", f"{world.url}/nothing")
+    assert (told.code, told.problem.endswith("without a discovery document. Check --issuer.")) == (5, True)
+
+
+def test_the_issuer_of_a_token_url(world: OAuthWorld) -> None:
+    told = world.log_in(BREX_TOKEN_URL=world.token_url, BREX_TOKEN="bxt_x", BREX_REFRESH_TOKEN="other")
+    assert told.code == 0
+    assert told.err.splitlines() == [
+        "brex-accounting: BREX_TOKEN is set, and comes before these tokens: unset it.",
+        "brex-accounting: BREX_REFRESH_TOKEN is of another consent, and would replace these tokens: unset it.",
+    ]
+    other = {"BREX_TOKEN_URL": f"{world.url}/token"}
+    told = world.log_in("--issuer", world.issuer, **other)
+    assert (told.code, told.problem) == (
+        1,
+        f"BREX_TOKEN_URL is not the token endpoint of {world.issuer}: correct it, or unset it.",
+    )
+    told = world.log_in(**other)
+    assert (told.code, told.problem.endswith("pass --issuer.")) == (2, True)
+
+
+@pytest.mark.parametrize("world", [{"offline_access_needs_prompt": True}], indirect=True)
+def test_what_a_server_wants_beside(world: OAuthWorld) -> None:
+    told = world.log_in()
+    assert told.code == 4
+    assert "although offline_access was asked for. Log in again with --param prompt=consent, without" in told.problem
+    assert world.log_in("--param", "prompt=consent", "--param", "login_hint=a=b").code == 0
+
+
+POST = {"allowed_scopes": ("offline_access", "accounting.record.read"), "auth_methods": ("client_secret_post",)}
+
+
+@pytest.mark.parametrize("world", [POST], indirect=True)
+def test_fewer_scopes_and_credentials_in_the_body(world: OAuthWorld) -> None:
+    told = world.log_in()
+    assert told.code == 0
+    assert told.problem == (
+        "the consent of 'acme' does not grant all that was asked for: "
+        "openid accounting.integration.read accounting.integration.write accounting.record.write"
+    )
+    assert told.out.endswith(f"set BREX_TOKEN_URL={world.token_url} and BREX_CLIENT_AUTH=body.\n")
+    stored = world.stored
+    assert stored is not None
+    old = msgspec.structs.replace(stored, token=msgspec.structs.replace(stored.token, access_token=None), version=9)
+    assert asyncio.run(SQLiteTokenStore(world.path).save(world.key, old, expected_version=1))
+    assert world.run("records", "list").code == 0
+    assert [request.client_auth for request in world.sandbox.authorization.requests] == ["body", "body"]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
@@ -353,65 +395,6 @@ async def test_logout_while_others_save(monkeypatch: pytest.MonkeyPatch, tmp_pat
     stored = await store.load(key)
     assert stored is not None
     assert stored.dead
-
-
-async def log_in(w: World, *arguments: str, **variables: str) -> tuple[int | None, str, str]:
-    async with (
-        httpx.AsyncClient(follow_redirects=True) as browser,
-        w.command("login", "--no-browser", *arguments, **variables) as process,
-    ):
-        await browser.get(await address(process))
-        return await ended(process)
-
-
-async def test_the_issuer_of_a_token_url(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        code, _, errors = await log_in(w, BREX_TOKEN_URL=w.token_url, BREX_TOKEN="bxt_x", BREX_REFRESH_TOKEN="other")
-        assert (code, errors) == (
-            0,
-            (
-                "brex-accounting: BREX_TOKEN is set, and comes before these tokens: unset it.\n"
-                "brex-accounting: BREX_REFRESH_TOKEN is of another consent, and would replace these tokens: unset it.\n"
-            ),
-        )
-        other = {"BREX_TOKEN_URL": f"{w.url}/token"}
-        assert await w.run("login", "--no-browser", "--issuer", w.issuer, **other) == (
-            1,
-            "",
-            f"brex-accounting: BREX_TOKEN_URL is not the token endpoint of {w.issuer}: correct it, or unset it.\n",
-        )
-        code, _, errors = await w.run("login", "--no-browser", **other)
-        assert (code, "pass --issuer" in errors) == (2, True)
-
-
-async def test_what_a_server_wants_beside(tmp_path: Path) -> None:
-    async with world(tmp_path, offline_access_needs_prompt=True) as w:
-        code, _, errors = await log_in(w)
-        assert code == 4
-        assert "although offline_access was asked for. Log in again with --param prompt=consent, without" in errors
-        assert (await log_in(w, "--param", "prompt=consent", "--param", "login_hint=a=b"))[0] == 0
-
-
-async def test_fewer_scopes_and_credentials_in_the_body(tmp_path: Path) -> None:
-    scopes = ("openid", "offline_access", "accounting.record.read")
-    async with world(tmp_path, allowed_scopes=scopes, auth_methods=("client_secret_post",)) as w:
-        code, output, errors = await log_in(w)
-        assert (code, errors) == (
-            0,
-            (
-                "brex-accounting: the consent of 'acme' does not grant all that was asked for: "
-                "accounting.integration.read accounting.integration.write accounting.record.write\n"
-            ),
-        )
-        assert output.endswith(f"set BREX_TOKEN_URL={w.token_url} and BREX_CLIENT_AUTH=body.\n")
-        stored = await w.stored()
-        assert stored is not None
-        old = msgspec.structs.replace(stored, token=msgspec.structs.replace(stored.token, access_token=None), version=9)
-        await SQLiteTokenStore(w.path).save(store_key(w.token_url, "client", "acme"), old, expected_version=1)
-        assert (await w.run("records", "list"))[0] == 0
-        assert [request.client_auth for request in w.sandbox.authorization.requests] == ["body", "body"]
-        code, _, errors = await w.run("records", "list", BREX_CLIENT_AUTH="digest")
-        assert (code, errors) == (2, 'brex-accounting: BREX_CLIENT_AUTH must be "basic" or "body".\n')
 
 
 async def test_a_login_that_cannot_be_noted(

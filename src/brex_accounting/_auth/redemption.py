@@ -127,9 +127,8 @@ def _read(callback_url: object) -> _Callback | None:
 def _checked(consent: Consent, callback: _Callback | None, account: str) -> _Callback:
     """Refuse a callback that does not give a code for this consent."""
     if callback is None or callback.state is None:
-        raise ConfigurationError(
-            "callback_url is not an answer to a consent: pass the whole address that the browser came back to."
-        )
+        facts = "The browser came back with what is not an answer to a consent"
+        raise advise(ConfigurationError(), facts, Advice.GIVE_THE_CALLBACK)
     if not hmac.compare_digest(_bytes(callback.state), _bytes(consent.state)):
         raise ConfigurationError(
             "The callback's state is not this consent's: it is forged, or belongs to another consent."
@@ -149,9 +148,8 @@ def _checked(consent: Consent, callback: _Callback | None, account: str) -> _Cal
         facts = f"The authorization server did not ask for the consent of {account!r} ({what})"
         raise advise(TokenRefreshError(), facts, Advice.BEGIN_AGAIN)
     if callback.code is None:
-        raise ConfigurationError(
-            "The callback holds neither a code nor an error: pass the whole address that the browser came to."
-        )
+        facts = "The browser came back with neither a code nor an error"
+        raise advise(ConfigurationError(), facts, Advice.GIVE_THE_CALLBACK)
     return callback
 
 

@@ -35,7 +35,7 @@ ROUNDS = 10
 
 _ANSWERS = {Reply.GRANTED, Reply.INVALID_GRANT, Reply.REFUSED, Reply.UNUSABLE}
 _LATER = "Repeat the call later; the grant may still be good."
-_CHECK = "Check client_id, client_secret and token_url; the grant may still be good."
+_CHECK = "Check client_id, client_secret and token_url, and that client_auth is right; the grant may still be good."
 
 
 @dataclass(frozen=True, slots=True)

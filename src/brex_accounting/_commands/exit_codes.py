@@ -110,7 +110,10 @@ WORDING = Wording(
         Advice.FIX_THE_STORE: "fix the store, and log in again",
         Advice.BEGIN_IF_IT_FAILS: "the next command asks for an access token; log in again if that fails too",
     }
-    | dict.fromkeys((Advice.BEGIN_AGAIN, Advice.FINISH_AGAIN, Advice.ASK_FOR_OFFLINE_ACCESS), "log in again"),
+    | dict.fromkeys(
+        (Advice.BEGIN_AGAIN, Advice.FINISH_AGAIN, Advice.ASK_FOR_OFFLINE_ACCESS, Advice.GIVE_THE_CALLBACK),
+        "log in again",
+    ),
     repeat="to find out, repeat the command with --idempotency-key {key!r}",
     earlier="An earlier attempt of this command may have been applied: look at the state before you repeat it",
     disconnected="Before that, ensure disconnected {id}: repeat the command, or reactivate {id}.",

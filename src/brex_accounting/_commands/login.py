@@ -18,7 +18,6 @@ from urllib.parse import quote
 from cyclopts import Parameter
 
 from brex_accounting._auth.consent import OURS, begin_consent, server_of
-from brex_accounting._auth.discovery import PRODUCTION_ISSUER
 from brex_accounting._auth.grant_store import StoreFailure
 from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.onboarding import forget_grant
@@ -30,14 +29,13 @@ from brex_accounting._clock import TimeLimit
 from brex_accounting._text import Secret
 
 from .exit_codes import Code, stop
-from .logins import Login, find_login, note_login
+from .logins import Login, find_token_url, issuer_of, note_login
 from .loopback import DONE, Redirect
 from .options import Texts, check_port
 from .signals import run
 from .standard_streams import note, noting_log
 
 _AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
-_TOKEN_PATH = "/v1/token"  # noqa: S105 - Brex's and the sandbox's, under their issuer
 
 
 @Parameter(name="*", group="Whose tokens")
@@ -84,7 +82,7 @@ def login(
     if not 0 < timeout < threading.TIMEOUT_MAX:
         stop("--timeout must be a number of seconds, more than 0.", Code.USAGE)
     check_port(port)
-    way = _Way(_issuer(grant), _params(param), client_auth, port, timeout, browser=browser)
+    way = _Way(issuer_of(grant.issuer), _params(param), client_auth, port, timeout, browser=browser)
     _run(_login(place, Secret(_client_secret()), way))
 
 
@@ -134,13 +132,6 @@ class _Way:
     wait: float
     _: KW_ONLY
     browser: bool
-
-
-def _issuer(grant: Grant) -> str:
-    token_url = os.environ.get("BREX_TOKEN_URL")
-    if grant.issuer is None and token_url and not token_url.endswith(_TOKEN_PATH):
-        stop("BREX_TOKEN_URL does not say which authorization server to ask: pass --issuer.", Code.USAGE)
-    return grant.issuer or (token_url.removesuffix(_TOKEN_PATH) if token_url else PRODUCTION_ISSUER)
 
 
 def _params(given: tuple[str, ...]) -> dict[str, str]:
@@ -242,7 +233,7 @@ async def _hand_over(place: _Place, store: SQLiteTokenStore, login: Login) -> st
 
 async def _logout(place: _Place, issuer: str | None) -> str | None:
     store = SQLiteTokenStore(place.store)
-    token_url = await _token_url(place, store, issuer)
+    token_url = await find_token_url(store, place.client_id, place.account, issuer)
     if await store.load(store_key(token_url, place.client_id, place.account)) is None:
         _say(f"Nothing is stored for {place.name}.")
         return None
@@ -253,7 +244,7 @@ async def _logout(place: _Place, issuer: str | None) -> str | None:
 
 async def _whoami(place: _Place, issuer: str | None) -> str | None:
     store = SQLiteTokenStore(place.store)
-    token_url = await _token_url(place, store, issuer)
+    token_url = await find_token_url(store, place.client_id, place.account, issuer)
     stored = await store.load(store_key(token_url, place.client_id, place.account))
     if stored is None:
         return f"nothing is stored for {place.name}: run brex-accounting login."
@@ -272,16 +263,6 @@ async def _whoami(place: _Place, issuer: str | None) -> str | None:
     }
     _say("\n".join(f"{name + ':':<15}{value}" for name, value in lines.items()))
     return None
-
-
-async def _token_url(place: _Place, store: SQLiteTokenStore, issuer: str | None) -> str:
-    """Find the token endpoint without the network: as given, or where the account logged in, or Brex's."""
-    if issuer is None and (named := os.environ.get("BREX_TOKEN_URL")):
-        return named
-    login = await find_login(store, place.client_id, place.account)
-    if login is None or issuer not in {None, login.issuer}:
-        return PRODUCTION_TOKEN_URL if issuer is None else f"{issuer.rstrip('/')}{_TOKEN_PATH}"
-    return login.token_url
 
 
 def _lifetime(expires_at: datetime | None) -> str:

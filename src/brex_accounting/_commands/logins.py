@@ -6,12 +6,16 @@ import os
 from typing import NamedTuple
 
 from brex_accounting._auth.grant_store import GrantStore, StoreFailure
+from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.sqlite_store import SQLiteTokenStore
 from brex_accounting._auth.tokens import StoredToken, Token, TokenStore, store_key
 from brex_accounting._clock import Clock
 from brex_accounting.errors import TokenRefreshError
 
+from .exit_codes import Code, stop
 from .signals import run
+
+_TOKEN_PATH = "/v1/token"  # noqa: S105 - Brex's and the sandbox's, under their issuer
 
 
 class Login(NamedTuple):
@@ -39,6 +43,24 @@ async def find_login(store: TokenStore, client_id: str, account: str) -> Login |
         words = [] if noted is None else (noted.token.scope or "").split()
         return Login(*words) if len(words) == len(Login._fields) else None
     raise TokenRefreshError(f"Cannot find out where {account!r} logged in: {problem}. Repeat the command.")
+
+
+def issuer_of(given: str | None) -> str:
+    """Return the authorization server to log in at: as given, or the one of BREX_TOKEN_URL, or Brex's."""
+    token_url = os.environ.get("BREX_TOKEN_URL") or PRODUCTION_TOKEN_URL
+    if given is None and not token_url.endswith(_TOKEN_PATH):
+        stop("BREX_TOKEN_URL does not say which authorization server to ask: pass --issuer.", Code.USAGE)
+    return given or token_url.removesuffix(_TOKEN_PATH)
+
+
+async def find_token_url(store: TokenStore, client_id: str, account: str, issuer: str | None) -> str:
+    """Find the token endpoint without the network: as given, or where the account logged in, or Brex's."""
+    if issuer is None and (named := os.environ.get("BREX_TOKEN_URL")):
+        return named
+    login = await find_login(store, client_id, account)
+    if login is None or issuer not in {None, login.issuer}:
+        return PRODUCTION_TOKEN_URL if issuer is None else f"{issuer.rstrip('/')}{_TOKEN_PATH}"
+    return login.token_url
 
 
 def variables_of_login(account: str | None) -> dict[str, str]:

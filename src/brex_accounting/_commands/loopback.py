@@ -52,7 +52,7 @@ class Redirect:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            # What is no HTTP, or comes too slowly, is not the browser.
+            # Whoever sends no HTTP, or sends it too slowly, is not the browser.
             with suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 with TimeLimit(REQUEST_TIMEOUT):
                     head = await reader.readuntil(b"\r\n\r\n")

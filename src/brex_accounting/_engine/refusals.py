@@ -34,6 +34,7 @@ class Advice(Enum):
     GO_ON_WITHOUT = "pass on_invalid to iterate or pages to go on without such records"
     UPGRADE = "look at the record in Brex, or for a newer version of this package"
     LOOK_AT_DETAILS = "look at status, error_code and details"
+    GIVE_THE_CALLBACK = "pass the whole address that the browser came back to"
     CHECK_THE_ISSUER = "check issuer"
     BEGIN_AGAIN = "begin the consent again"
     FINISH_AGAIN = "call finish_consent again at once, or begin the consent again"
