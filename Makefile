@@ -16,7 +16,8 @@ help:
 	@echo "make check-generated  fail when generated/ is not what openapi/ gives"
 	@echo "make bench            measure the cost of a call, of the import, and of reading records"
 	@echo "make docs             build the documentation site into build/docs"
-	@echo "make soak             10,000 cancellations at random in each of six ways, bursts of 80 clients, 100,000 records,"
+	@echo "make soak             10,000 cancellations at random in each of six ways, bursts of 80 clients, many more"
+	@echo "                      examples of the states, 100,000 records,"
 	@echo "                      and a fleet: 200 accounts under 30 kills, then 5,000 accounts"
 	@echo "make frameworks       the pages on tables, web frameworks and job queues, against the real ones"
 	@echo "make matrix           the tests on every Python that is here, with the newest and the lowest dependencies"
@@ -66,6 +67,8 @@ test-data: .venv/made-for-tests
 
 soak: .venv/made-for-tests
 	SOAK=10000 $(BIN)/python -m pytest tests/test_soak.py -n0 --no-cov --timeout=600
+	SOAK=10000 $(BIN)/python -m pytest tests/sandbox tests/test_oauth2.py tests/test_oauth2_states.py tests/test_limits.py \
+	  tests/test_outage.py tests/test_report_all.py tests/worker/test_machine.py --no-cov --timeout=600
 	RECORDS=100000 $(BIN)/python -m pytest tests/test_records.py -k memory -n0 --no-cov
 	KILLS=200 $(BIN)/python -m pytest tests/worker/test_deaths.py -k random -n0 --no-cov --timeout=900
 	RECORDS=100000 $(BIN)/python -m pytest tests/worker/test_soak.py -n0 --no-cov --timeout=1800

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from coverage import Coverage
 from hypothesis import settings
 
 from tests.support.file_server import serve  # noqa: F401 - a fixture
+from tests.support.marks import examples
 from tests.support.project import DESCRIPTION_FILE, OVERLAY_FILE, PACKAGE, ROOT, TABLE_FILE, Clone, Project
 from tests.support.virtual_time import VirtualTimeLoop
 
 # The same examples in each run, and none too slow for a busy machine; `--hypothesis-profile default` finds new ones.
-settings.register_profile("project", deadline=None, derandomize=True)
+settings.register_profile("project", deadline=None, derandomize=True, max_examples=examples(100))
 settings.load_profile("project")
 
 
@@ -26,11 +28,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "uncounted: counts no coverage, and so takes half the time")
 
 
+COUNTED = 4
+examples_of: Counter[str] = Counter()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Count coverage by examples with names: not by those that hypothesis makes up, and not where it is said so."""
-    # pytest-cov has a mark for this, which fails with --no-cov.
-    uncounted = item.get_closest_marker("uncounted") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    """Count coverage by a few examples of each test: counting takes as long as the test.
+
+    Those that hypothesis makes up do not count, nor those that are marked (pytest-cov's own mark fails with --no-cov).
+    """
+    test = item.nodeid.partition("[")[0]
+    examples_of[test] += 1
+    uncounted = (
+        examples_of[test] > COUNTED
+        or item.get_closest_marker("uncounted")
+        or getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    )
     counting = Coverage.current()
     if counting is None or not uncounted:
         return (yield)

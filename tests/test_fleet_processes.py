@@ -205,7 +205,7 @@ async def test_processes_killed_at_random_book_each_record_once(
 
 @pytest.mark.timeout(1800 if SOAK else 120)
 async def test_many_accounts_are_served_in_turn_with_flat_memory_and_connections(tmp_path: Path) -> None:
-    accounts, processes = (5000, 4) if SOAK else (40, 1)
+    accounts, processes = (5000, 4) if SOAK else (20, 1)
     async with fleet(tmp_path, book_seconds=0.0) as made:
         await made.onboard(accounts, 1)
         began, early = time.time(), 0.0

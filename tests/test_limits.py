@@ -16,7 +16,7 @@ from brex_accounting._engine.limits import RateLimiter
 from brex_accounting._http.gate import Gate
 from tests.support.calls import OK, THROTTLED, TOKEN, Rig
 from tests.support.fault_server import FaultServer, Request, reply
-from tests.support.marks import many
+from tests.support.marks import SOAK, examples, many
 from tests.support.virtual_time import now, virtual_clock
 
 virtual_time = pytest.mark.virtual_time
@@ -180,7 +180,7 @@ async def attempt(limiter: RateLimiter, took: list[float], *, lasts: float, arri
 
 
 @virtual_time
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     requests=st.integers(1, 20),
     per=st.floats(0.01, 100.0),
@@ -292,7 +292,7 @@ async def saturate(create: Callable[[], Awaitable[object]], ends: float) -> int:
 
 @many
 @virtual_time
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(20 if SOAK else 1))
 async def test_saturated_in_virtual_time(seed: int) -> None:
     chance, window = random.Random(seed), StrictWindow(LIMIT)
 

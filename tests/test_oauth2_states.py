@@ -15,6 +15,7 @@ from brex_accounting import MemoryTokenStore, OAuth2, TokenRefreshError
 from brex_accounting._auth.tokens import decode, encode, store_key
 from brex_accounting._clock import Clock
 from brex_accounting.sandbox import Fault, Sandbox
+from tests.support.marks import examples
 from tests.support.virtual_time import VirtualTimeLoop
 
 START = 1_800_000_000.0
@@ -204,4 +205,4 @@ class Grants(RuleBasedStateMachine):
 
 
 TestGrants = Grants.TestCase
-TestGrants.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+TestGrants.settings = settings(max_examples=examples(120), stateful_step_count=30, deadline=None)

@@ -235,7 +235,7 @@ async def test_going_on_after_a_restart() -> None:
 
 # -- many, over a real socket ------------------------------------------------------------------------------------------
 
-MANY = int(os.environ.get("RECORDS", "10000"))
+MANY = int(os.environ.get("RECORDS", "3000"))
 
 
 class Archive:

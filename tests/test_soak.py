@@ -17,7 +17,7 @@ from tests.support.calls import TOKEN
 from tests.support.fault_server import JSON, Fault, FaultServer, Request, chunked, close, head, ok, raw, reply, reset
 from tests.support.marks import many
 
-CANCELLATIONS = int(os.environ.get("SOAK", "1500"))
+CANCELLATIONS = int(os.environ.get("SOAK", "400"))
 CONNECTIONS = 10
 AT_A_TIME = 25
 
@@ -89,7 +89,7 @@ async def test_cancellations_at_random(seed: int, rate_limit: RateLimit | None) 
 
 # -- bursts of many clients --------------------------------------------------------------------------------------------
 
-CLIENTS, DESCRIPTORS, BURSTS = (80, 1024, 5) if CANCELLATIONS > 5000 else (20, 256, 1)
+CLIENTS, DESCRIPTORS, BURSTS = (80, 1024, 5) if CANCELLATIONS > 5000 else (8, 128, 1)
 SCRIPT = """
 import asyncio, random, resource, sys
 from brex_accounting import BrexAccounting

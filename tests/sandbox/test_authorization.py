@@ -13,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from brex_accounting.sandbox import AuthorizationOptions, AuthorizationServer
 from brex_accounting.sandbox._grants import Issued, OAuthError, Rotation, fingerprint
+from tests.support.marks import examples
 
 READ, WRITE = "accounting.record.read", "accounting.record.write"
 REDIRECT = "http://127.0.0.1:7777/callback"
@@ -504,7 +505,7 @@ class Grants(RuleBasedStateMachine):
 
 
 TestGrants = Grants.TestCase
-TestGrants.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestGrants.settings = settings(max_examples=examples(150), stateful_step_count=30, deadline=None)
 
 
 @given(st.text(), st.text())

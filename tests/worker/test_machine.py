@@ -23,6 +23,7 @@ from brex_accounting.worker import _machine as machine
 from brex_accounting.worker._answers import Doubt, Nothing, Reference, Refusal
 from brex_accounting.worker._entries import HELD
 from brex_accounting.worker._machine import Doubts, Next, Rules, Seen
+from tests.support.marks import examples
 
 NOW = 1_000_000.0
 READY = Seen("ready", version=2, content="c")
@@ -523,4 +524,6 @@ class World(RuleBasedStateMachine):
 
 
 def test_nothing_is_booked_twice_or_reported_wrongly_whatever_happens() -> None:
-    run_state_machine_as_test(World, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(
+        World, settings=settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
+    )
