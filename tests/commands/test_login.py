@@ -19,17 +19,17 @@ import httpx
 import msgspec
 import pytest
 
-from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token
+from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token, TokenRefreshError
 from brex_accounting._auth import onboarding
 from brex_accounting._auth.discovery import PRODUCTION_ISSUER
-from brex_accounting._auth.grant_store import StoreFailure
+from brex_accounting._auth.grant_store import GrantStore, StoreFailure
 from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.tokens import store_key
 from brex_accounting._clock import Clock
 from brex_accounting._commands import app as cli
 from brex_accounting._commands import login as commands
 from brex_accounting._commands.exit_codes import StopError
-from brex_accounting._commands.logins import Login
+from brex_accounting._commands.logins import Login, find_login
 from brex_accounting.sandbox import AuthorizationOptions, Sandbox
 from tests.support.commands import Ended, Servers, World, ended
 
@@ -395,6 +395,16 @@ async def test_logout_while_others_save(monkeypatch: pytest.MonkeyPatch, tmp_pat
     stored = await store.load(key)
     assert stored is not None
     assert stored.dead
+
+
+async def test_a_login_that_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def fail(_: GrantStore) -> None:
+        raise StoreFailure("the disk is gone")
+
+    monkeypatch.setattr(GrantStore, "load", fail)
+    with pytest.raises(TokenRefreshError, match="'acme' logged in: the disk is gone") as caught:
+        await find_login(SQLiteTokenStore(tmp_path / "tokens"), "client", "acme")
+    assert caught.value.__context__ is None
 
 
 async def test_a_login_that_cannot_be_noted(

@@ -8,6 +8,7 @@ import hmac
 import logging
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from brex_accounting._arguments import check_text
@@ -25,7 +26,7 @@ from .secret import Given, check_client_secret
 from .seeds import with_new_consent
 from .tasks import ShieldedTask
 from .token_endpoint import Route, TokenEndpoint, persist
-from .token_messages import ClientAuth, Reply, TokenReply, check_client_auth
+from .token_messages import ClientAuth, Reply, check_client_auth
 from .tokens import StoredToken, Token, TokenStore, _Veiled, check_store, store_key
 
 _REFUSALS = {"access_denied", "consent_required", "interaction_required", "login_required"}
@@ -176,7 +177,10 @@ class _Redemption:
             return self._failure(f"broke off ({type(error).__name__})", Advice.BEGIN_AGAIN)
 
     async def _redeem(self, stored: StoredToken | None) -> BrexError | None:
-        reply = await persist(self._ask, _clock)
+        code, verifier = Secret(self.callback.code or ""), Secret(self.consent.code_verifier)
+        scopes = " ".join(_scopes_of(self.consent))
+        ask = partial(self.endpoint.redeem, code, verifier, self.consent.redirect_uri, scopes, _clock)
+        reply = await persist(ask, _clock)
         token, problem, advice = reply.token, reply.text, Advice.BEGIN_AGAIN
         if reply.reply is Reply.GRANTED and token is not None and token.refresh_token is None:
             problem, advice = _without_refresh_token(self.consent)
@@ -198,15 +202,6 @@ class _Redemption:
 
     def _failure(self, what: str, advice: Advice) -> TokenRefreshError:
         return advise(TokenRefreshError(), f"The consent of {self.account!r} {what}", advice)
-
-    async def _ask(self) -> TokenReply:
-        return await self.endpoint.redeem(
-            Secret(self.callback.code or ""),
-            Secret(self.consent.code_verifier),
-            self.consent.redirect_uri,
-            " ".join(_scopes_of(self.consent)),
-            _clock,
-        )
 
 
 def _without_refresh_token(consent: Consent) -> tuple[str, Advice]:

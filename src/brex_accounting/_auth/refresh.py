@@ -159,7 +159,7 @@ class Refresher:
         if current.dead:
             self._end("the grant is dead (invalid_grant)")
         if current.token.refresh_token is None:
-            self._end("no refresh token is stored for this account")
+            self._end(f"no refresh token is stored for this account at {self._endpoint.url.host}")
         if self.clock.monotonic() < self._refused_until:
             self._fail(*self._refusal)
 

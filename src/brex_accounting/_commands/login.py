@@ -222,7 +222,7 @@ async def _hand_over(place: _Place, store: SQLiteTokenStore, login: Login) -> st
     if os.environ.get("BREX_TOKEN"):
         note("brex-accounting: BREX_TOKEN is set, and comes before these tokens: unset it.")
     stored = await store.load(store_key(login.token_url, place.client_id, place.account))
-    if (seed := os.environ.get("BREX_REFRESH_TOKEN")) and not is_known(seed, stored):
+    if os.environ.get("BREX_REFRESH_TOKEN") and not is_known(os.environ["BREX_REFRESH_TOKEN"], stored):
         note("brex-accounting: BREX_REFRESH_TOKEN is of another consent, and would replace these tokens: unset it.")
     try:
         await note_login(store, place.client_id, place.account, login)
