@@ -22,7 +22,7 @@ from brex_accounting import (
     RetryPolicy,
     aiohttp_transport,
 )
-from brex_accounting._http.aiohttp import by_cause
+from brex_accounting._http.failures import by_cause
 from brex_accounting.sandbox import Sandbox
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]

@@ -47,12 +47,14 @@ LAST_TURNS = 50
 """Turns of the event loop after the time is up. An answer of a few kilobytes takes about ten, over TLS as well."""
 
 
-def check_asyncio() -> None:
-    """Raise ConfigurationError where no event loop of asyncio runs."""
-    if asyncio._get_running_loop() is None:  # noqa: SLF001 - get_running_loop raises, and its error would stay attached
+def check_asyncio() -> asyncio.AbstractEventLoop:
+    """Return the running event loop of asyncio. Raises ConfigurationError if there is none."""
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - get_running_loop raises, and its error would stay attached
+    if loop is None:
         raise ConfigurationError(
             "BrexAccounting needs asyncio: under trio, run it with trio-asyncio or anyio's asyncio."
         )
+    return loop
 
 
 class TimeLimit:
@@ -78,8 +80,7 @@ class TimeLimit:
         return self._expired
 
     def __enter__(self) -> None:
-        check_asyncio()
-        loop = asyncio.get_running_loop()
+        loop = check_asyncio()
         task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - whatever awaits runs in one
         self._task = task

@@ -117,20 +117,19 @@ _ADVICE = {
 
 
 def _classify_failure(failure: TransportFailure) -> AttemptOutcome[Any]:
+    retry, reach = Retry.YES, Reach.AWAY
     if failure.cause in {Cause.PROXY_CREDENTIALS, Cause.PROXY_REFUSAL}:
-        return AttemptOutcome(
-            error=errors.ConnectionFailedError,
-            text=printable(failure.reason),
-            doubt=failure.sent,
-            advice=_ADVICE[failure.cause],
-        )
-    old = failure.cause is Cause.KEPT_CONNECTION
+        retry, reach = Retry.NO, Reach.ANSWERED
+    elif failure.cause is Cause.KEPT_CONNECTION:
+        retry, reach = Retry.AT_ONCE, Reach.UNCLEAR
+    elif failure.timed_out and failure.sent:
+        reach = Reach.UNCLEAR
     return AttemptOutcome(
         error=errors.CallTimeoutError if failure.timed_out else errors.ConnectionFailedError,
         text=printable(failure.reason),
-        retry=Retry.AT_ONCE if old else Retry.YES,
+        retry=retry,
         doubt=failure.sent,
-        reach=Reach.UNCLEAR if old or (failure.timed_out and failure.sent) else Reach.AWAY,
+        reach=reach,
         advice=Advice.ALLOW_MORE_TIME if failure.timed_out else _ADVICE.get(failure.cause, Advice.CHECK_THE_NETWORK),
     )
 

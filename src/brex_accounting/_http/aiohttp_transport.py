@@ -115,7 +115,6 @@ class AiohttpTransport(httpx_aiohttp.AiohttpTransport, DirectTransport):
     async def send(self, message: Message, limit: Timeout, exchange: Exchange) -> Response:
         if not isinstance(self.client, aiohttp.ClientSession):
             self.client = self._open()
-        exchange.watch()
         before = _exchange.set(exchange)
         try:
             async with self.client.request(

@@ -6,7 +6,7 @@ import contextlib
 import ssl
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from http import HTTPStatus
 from math import inf
@@ -16,10 +16,9 @@ import httpx
 
 from brex_accounting._arguments import check_positive
 
-from .aiohttp import by_cause
 from .body import Body
 from .connection import holds_more, network_stream
-from .failures import NEVER_SENT, read_failure
+from .failures import NEVER_SENT, by_cause, read_failure
 from .response import Response, TransportFailure
 
 
@@ -88,18 +87,6 @@ class DirectTransport(httpx.AsyncBaseTransport):
         raise NotImplementedError
 
 
-@dataclass(slots=True, repr=False)
-class _Incoming:
-    """A response on its way in."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Body
-
-    def end(self, defect: str | None, *, surplus: bool = False) -> Response:
-        return Response(self.status, self.headers, self.body.content, defect, self.body.too_large, surplus)
-
-
 @dataclass(slots=True)
 class Exchange:
     """A request on its way out, and its response on its way in."""
@@ -110,16 +97,18 @@ class Exchange:
     """The connection that the response came over."""
     reusable: bool = False
     """Whether the connection may carry another request."""
-    _incoming: _Incoming | None = None
+    _sent: bool | None = False
+    """Whether anything of the request may have gone out; None: the transport does not report it."""
     _connected: bool = False
     _kept: bool = False
-    _handed_over: bool = False
-    _watched: bool = False
-    _sent: bool = False
+    """Whether the request went out on a connection kept from an earlier one."""
+    _status: int | None = None
+    _headers: Mapping[str, str] = field(init=False, repr=False)
+    _body: Body = field(init=False, repr=False)
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Learn from httpcore's trace whether the request was sent; the class of an error does not always say."""
-        self._watched = True
+        self.watch()
         if event.endswith("connect_tcp.complete"):
             self.half_open = info["return_value"]
             self._connected = True
@@ -129,8 +118,8 @@ class Exchange:
                 self.sending(kept=not self._connected)
 
     def watch(self) -> None:
-        """Learn that the transport will report when the request is about to go out."""
-        self._watched = True
+        """Learn that the transport reports when the request is about to go out."""
+        self._sent = self._sent or False
 
     def sending(self, *, kept: bool) -> None:
         """Learn that the request is about to go out, on a new connection or on one kept from an earlier request."""
@@ -139,22 +128,26 @@ class Exchange:
 
     def begin(self, status: int, headers: Mapping[str, str], content_encoding: str | None) -> Body:
         """Learn the head of the response; return what takes its body."""
-        self._incoming = _Incoming(status, headers, Body(content_encoding))
-        return self._incoming.body
+        self._status, self._headers, self._body = status, headers, Body(content_encoding)
+        return self._body
 
     def end(self, *, surplus: bool | None = False) -> Response:
-        """Return the response, received to its end."""
-        assert self._incoming is not None  # noqa: S101 - it has begun
-        received = self._incoming.end(self._incoming.body.defect, surplus=surplus is True)
-        self.reusable = surplus is False and not received.too_large and received.defect is None
-        return received
+        """Return the response, received to its end; `surplus` None: what lies behind it cannot be seen."""
+        response = self._response(self._body.defect, surplus=surplus is True)
+        self.reusable = surplus is False and not response.too_large and response.defect is None
+        return response
+
+    def _response(self, defect: str | None, *, surplus: bool = False) -> Response:
+        assert self._status is not None  # noqa: S101 - it has begun
+        return Response(self._status, self._headers, self._body.content, defect, self._body.too_large, surplus)
 
     async def run(self, transport: httpx.AsyncBaseTransport, message: Message, limit: Timeout) -> Response:
         """Send a message and read the response. Whatever this raises, `ended_by` makes a value of it."""
-        self._handed_over = True
         if isinstance(transport, DirectTransport):
+            self.watch()
             return await transport.send(message, limit, self)
         request = message.to_httpx({"timeout": limit.phases, "trace": self.trace})
+        self._sent = None
         response = await transport.handle_async_request(request)
         surplus: bool | None = False
         try:
@@ -180,14 +173,13 @@ class Exchange:
         """Return what was received before the error. A status that says no counts, whatever happened to its body."""
         error = by_cause(error)
         timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
-        incoming = self._incoming
-        if incoming is not None and (incoming.status >= HTTPStatus.BAD_REQUEST or not timed_out):
-            broken = isinstance(error, zlib.error)
-            return incoming.end(f"its body {'cannot be decompressed' if broken else 'was cut short'}")
-        sent = self._sent if self._watched else self._handed_over and not isinstance(error, NEVER_SENT)
-        if incoming is None:
+        if self._status is None:
+            sent = not isinstance(error, NEVER_SENT) if self._sent is None else self._sent
             return read_failure(error, sent=sent, kept=self._kept)
-        unfinished = incoming.end("its body did not end in time")
+        if self._status >= HTTPStatus.BAD_REQUEST or not timed_out:
+            broken = isinstance(error, zlib.error)
+            return self._response(f"its body {'cannot be decompressed' if broken else 'was cut short'}")
+        unfinished = self._response("its body did not end in time")
         return replace(read_failure(error, sent=True), unfinished=unfinished)
 
 

@@ -6,8 +6,9 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 
@@ -37,6 +38,37 @@ def read_failure(error: Exception, *, sent: bool, kept: bool = False) -> Transpo
     broke_off = isinstance(error, httpx.NetworkError) or text.startswith("Server disconnected")
     cause = Cause.KEPT_CONNECTION if kept and broke_off else Cause.OTHER
     return TransportFailure(f"{type(error).__name__}: {text}".removesuffix(": "), sent, timed_out=False, cause=cause)
+
+
+def by_cause(error: Exception) -> Exception:
+    """Translate what aiohttp raised into httpx's terms.
+
+    httpx-aiohttp calls every broken connection a timeout of connecting, which promises that nothing was sent: not true
+    of a reset. And aiohttp quotes what it could not read: the body of an answer, which no error may show.
+    """
+    cause: Any = error if _is_of_aiohttp(error) else error.__cause__
+    if not _is_of_aiohttp(cause):
+        return error
+    names = {kind.__name__ for kind in type(cause).__mro__}
+    translated = next(translate(cause) for name, translate in _OF_AIOHTTP.items() if name in names)
+    translated.__cause__ = cause
+    return translated
+
+
+def _is_of_aiohttp(error: object) -> bool:
+    return type(error).__module__.startswith("aiohttp.")
+
+
+_OF_AIOHTTP: dict[str, Callable[[Any], Exception]] = {
+    "ConnectionTimeoutError": lambda cause: httpx.ConnectTimeout(str(cause)),
+    "ServerTimeoutError": lambda cause: httpx.ReadTimeout(str(cause)),
+    "ClientHttpProxyError": lambda cause: httpx.ProxyError(str(cause.status)),
+    "ClientConnectorError": lambda cause: httpx.ConnectError(str(cause.os_error)),
+    "ClientResponseError": lambda _: httpx.RemoteProtocolError("the answer is not HTTP"),
+    "ServerDisconnectedError": lambda _: httpx.ReadError("Server disconnected without sending a response."),
+    "Exception": lambda cause: httpx.ReadError(str(cause)),
+}
+"""By the name of a class, the first that fits: aiohttp is an extra."""
 
 
 def _proxy_failure(status: int, *, sent: bool) -> TransportFailure:
