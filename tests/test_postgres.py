@@ -8,8 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import traceback
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from brex_accounting import ConfigurationError, OAuth2, StoredToken, Token
-from brex_accounting.postgres import PostgresStores
-from brex_accounting.postgres._locks import number_of
+from brex_accounting.postgres import PostgresStores, _listener, _schema
 from brex_accounting.worker import ExportEntry, ExportStoreError, SQLiteExportStore, WorkerRunningError
 from tests.support.postgres import new_database, shared_database
 
@@ -190,9 +192,83 @@ async def test_after_a_restart_of_the_connections_all_goes_on(stores: PostgresSt
         assert await stores.tokens.load(key) is None
 
 
-def test_locks_have_numbers_of_their_own() -> None:
-    assert number_of("token a") != number_of("exports a")
-    assert -(2**63) <= number_of("x") < 2**63
+async def test_a_lock_that_is_taken_while_its_taker_is_cancelled_is_free(stores: PostgresStores, key: str) -> None:
+    async def hold() -> None:
+        async with stores.tokens.lock(key):
+            raise AssertionError("it was cancelled before")
+
+    for pauses in range(12):
+        task = asyncio.create_task(hold())
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() or isinstance(task.exception(), AssertionError)
+        async with asyncio.timeout(5), stores.tokens.lock(key):
+            pass
+
+
+async def test_whoever_lost_a_lock_does_not_free_it_for_its_next_holder(stores: PostgresStores, others: Any) -> None:
+    """Both holders are in one process, as two jobs of a fleet are."""
+    first, second = (stores.exports("a").lock() for _ in range(2))
+    await first.__aenter__()
+    terminate()
+    await second.__aenter__()
+    await first.__aexit__(None, None, None)
+    with pytest.raises(WorkerRunningError):
+        await others.exports("a").lock().__aenter__()
+    await second.__aexit__(None, None, None)
+    async with others.exports("a").lock():
+        pass
+
+
+async def test_what_is_noted_while_nobody_listens_is_seen(
+    stores: PostgresStores, others: PostgresStores, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports, connect, away = stores.exports(key), stores._database.connect, list[bool]()
+
+    async def refuse() -> Any:
+        away.append(True)
+        raise ConfigurationError("no more connections")
+
+    monkeypatch.setattr(_listener, "TRY_AGAIN", 0.1)
+    await exports.due(0.0, 10, latest=1e12)
+    monkeypatch.setattr(stores._database, "connect", refuse)
+    terminate()
+    async with asyncio.timeout(20):
+        while not away:
+            await asyncio.sleep(0.01)
+        await exports.due(0.0, 10, latest=1e12)
+        await others.exports(key).note(["accr_1"])
+        monkeypatch.setattr(stores._database, "connect", connect)
+        await exports.wait(1000)
+
+
+async def test_a_listener_that_cannot_connect_holds_up_nobody(stores: PostgresStores, monkeypatch: Any) -> None:
+    async def refuse() -> Any:
+        raise ConfigurationError("no more connections")
+
+    monkeypatch.setattr(_listener, "TRY_AGAIN", 100.0)
+    monkeypatch.setattr(stores._database, "connect", refuse)
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            assert await stores.exports("nobody").due(0.0, 10, latest=1e12) == []
+
+
+async def test_tables_in_two_schemas_are_two_worlds() -> None:
+    """Two fleets in one database may have accounts of the same name."""
+    dsn = new_database()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA one")
+        connection.execute("CREATE SCHEMA two")
+    one, two = (PostgresStores(make_conninfo(dsn, options=f"-c search_path={name}")) for name in ("one", "two"))
+    async with one, two:
+        await asyncio.gather(one.create_tables(), two.create_tables())
+        await one.exports("a").note(["accr_1"])
+        async with one.exports("a").lock(), two.exports("a").lock(), one.tokens.lock("k"), two.tokens.lock("k"):
+            assert (await one.exports("a").status()).worker
+            assert (await two.exports("a").status()).worker
+        assert (await two.exports("a").status()).ready == 0
 
 
 # -- tables --
@@ -204,6 +280,40 @@ async def test_many_make_the_tables_at_once() -> None:
         await asyncio.gather(*(each.create_tables() for each in (first, second) * 4))
         await first.exports("a").note(["accr_1"])
         assert (await second.exports("a").status()).ready == 1
+
+
+async def test_twenty_bring_tables_of_an_older_version_up_to_date_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    dsn = new_database()
+    async with PostgresStores(dsn) as old:
+        await old.create_tables()
+        await old.exports("a").note(["accr_1"])
+    newer = (*_schema.VERSIONS, ("CREATE TABLE brex_new (id integer)", "INSERT INTO brex_new VALUES (1)"))
+    monkeypatch.setattr(_schema, "VERSIONS", newer)
+    many = [PostgresStores(dsn, pool_size=1) for _ in range(20)]
+    async with AsyncExitStack() as stack:
+        for each in many:
+            await stack.enter_async_context(each)
+        await asyncio.gather(*(each.create_tables() for each in many))
+        assert (await many[0].exports("a").status()).ready == 1
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM brex_new").fetchone() == (1,)
+        assert connection.execute("SELECT version FROM brex_schema ORDER BY 1").fetchall() == [(1,), (2,)]
+
+
+async def test_tables_that_are_up_to_date_need_no_permission_to_make_any() -> None:
+    dsn, role = new_database(), f"reader_{uuid.uuid4().hex}"
+    async with PostgresStores(dsn) as owner:
+        await owner.create_tables()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    async with PostgresStores(make_conninfo(dsn, user=role, password="x")) as reader:
+        await reader.create_tables()
+        with pytest.raises(ConfigurationError, match="lacks a permission"):
+            await reader.exports("a").note(["accr_1"])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP OWNED BY {role}")
+        connection.execute(f"DROP ROLE {role}")
 
 
 async def test_tables_of_a_newer_version_are_refused() -> None:
@@ -235,8 +345,32 @@ async def test_a_database_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(ExportStoreError, match="try again later") as caught:
             await stores.exports("a").note(["accr_1"])
     for error in (refused.value, caught.value):
+        assert "refused" in str(error)
         assert "canary" not in "".join(traceback.format_exception(error))
     assert "canary" not in repr(stores)
+
+
+async def test_the_server_says_why_it_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brex_accounting.postgres._database.CONNECT_TIMEOUT", 0.5)
+    async with PostgresStores(make_conninfo(shared_database(), dbname="no_such")) as stores:
+        with pytest.raises(OSError, match='database "no_such" does not exist'):
+            await stores.tokens.load("a")
+
+
+async def test_a_pool_without_a_free_connection_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brex_accounting.postgres._database.CONNECT_TIMEOUT", 0.5)
+    async with PostgresStores(shared_database(), pool_size=1) as stores, stores._database.connection():
+        with pytest.raises(OSError, match=r"no connection was free for 0.5 s"):
+            await stores.tokens.load("a")
+
+
+async def test_a_server_that_is_read_only_is_waited_for(stores: PostgresStores, key: str) -> None:
+    """As after a failover, or on a full disk: it may pass by itself."""
+    async with PostgresStores(
+        make_conninfo(shared_database(), options="-c default_transaction_read_only=on")
+    ) as standby:
+        with pytest.raises(ExportStoreError, match="read-only now"):
+            await standby.exports(key).note(["accr_1"])
 
 
 async def test_a_closed_one_says_so() -> None:
@@ -246,9 +380,19 @@ async def test_a_closed_one_says_so() -> None:
         await stores.tokens.load("a")
 
 
-@pytest.mark.parametrize("arguments", [{"dsn": ""}, {"pool_size": 0}, {"encrypt": bytes}, {"decrypt": bytes}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"dsn": ""},
+        {"dsn": "postgresql://u:canary@h/d?canary=1"},
+        {"dsn": "canary"},
+        {"pool_size": 0},
+        {"encrypt": bytes},
+        {"decrypt": bytes},
+    ],
+)
 def test_arguments_that_cannot_be_right(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=r"^((?!canary).)*$"):
         PostgresStores(**{"dsn": "postgresql://localhost"} | arguments)
 
 
@@ -264,6 +408,13 @@ async def test_a_clock_that_is_wrong_does_not_matter(stores: PostgresStores, key
         assert there.due == pytest.approx(real - 3600.0)
         assert await skewed.exports(key).due(real - 3600.0 + 1, 10, latest=1e12)
         assert await skewed.exports(key).due(real - 3600.0 - 1, 10, latest=1e12) == [there]  # it is noticed
+
+
+async def test_a_clock_that_is_set_is_measured_again(stores: PostgresStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert abs(await stores._database.offset()) < 1.5
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3 * 3600)
+    assert await stores._database.offset() == pytest.approx(-3 * 3600, abs=1.5)
 
 
 async def _later(value: float) -> float:

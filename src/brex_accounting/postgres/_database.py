@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from brex_accounting._text import printable
 from brex_accounting.errors import ConfigurationError
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -36,13 +37,16 @@ _KEEP_ALIVE: dict[str, Any] = {
     "tcp_user_timeout": 30_000,
     "application_name": "brex-accounting",
 }
+POOLED = (
+    "a pooler in transaction mode stands before it, and cannot hold locks: connect to PostgreSQL itself, or to a pool "
+    "in session mode"
+)
 _REPAIR = {
     "42P01": "its tables are missing: call create_tables() once",
-    "3D000": "there is no such database",
-    "28000": "it does not let this user in",
-    "28P01": "the password is wrong",
     "42501": "this user lacks a permission",
-    "25006": "it is read-only: name the primary server",
+    # Statements that were prepared on a connection, which then has become another one.
+    "26000": POOLED,
+    "42P05": POOLED,
 }
 """What somebody must repair, by SQLSTATE."""
 
@@ -51,11 +55,14 @@ class UnavailableError(Exception):
     """The database cannot be used now. Its text holds no secret."""
 
 
-def reason_of(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     """Say in a few words what is wrong; the database's own words could quote what it was given."""
-    if isinstance(error, PoolTimeout):
-        return f"no connection within {CONNECT_TIMEOUT:g} s"
     state = getattr(error, "sqlstate", None)
+    if state == "25006":  # a failover, or a disk that is full
+        return "it is read-only now; name the primary server if it stays so"
+    if state is None and isinstance(error, psycopg.OperationalError) and " failed: " in str(error):
+        # No connection was made: these are libpq's words, with names, never with a password.
+        return printable(str(error).rpartition(" failed: ")[2].partition("\n")[0])
     return f"{type(error).__name__}, SQLSTATE {state}" if state else type(error).__name__
 
 
@@ -67,12 +74,12 @@ def translated() -> Any:
         yield
     except PoolClosed:
         problem = ConfigurationError("PostgresStores is closed: use it inside its async with block.")
-    except (psycopg.Error, PoolTimeout, OSError) as error:
+    except (psycopg.Error, OSError) as error:
         state = getattr(error, "sqlstate", None)
         if state in _REPAIR:
             problem = ConfigurationError(f"PostgreSQL cannot be used: {_REPAIR[state]}.")
         else:
-            problem = UnavailableError(f"PostgreSQL cannot be used now ({reason_of(error)})")
+            problem = UnavailableError(f"PostgreSQL cannot be used now ({_reason_of(error)})")
     else:
         return
     raise problem
@@ -112,6 +119,8 @@ class Database:
         )
         self._offset = 0.0
         self._measured = -MEASURE_EVERY
+        self._drift = 0.0
+        """Between the wall clock and the monotonic one, which a clock that is set changes."""
 
     async def open(self) -> None:
         with translated():
@@ -124,14 +133,22 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for a moment, each statement a transaction of its own."""
         with translated():
-            async with self._pool.connection() as connection:
-                yield connection
+            try:
+                async with self._pool.connection() as connection:
+                    yield connection
+            except PoolTimeout:
+                pass
+            else:
+                return
+        await (await self.connect()).close()  # says why, if none can be made
+        raise UnavailableError(f"PostgreSQL cannot be used now (no connection was free for {CONNECT_TIMEOUT:g} s)")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        with translated():
-            async with self._pool.connection() as connection, connection.transaction():
-                yield connection
+        async with self.connection() as connection:
+            with translated():
+                async with connection.transaction():
+                    yield connection
 
     async def connect(self) -> Connection:
         """A connection of its own, outside of the pool."""
@@ -143,7 +160,8 @@ class Database:
 
     async def offset(self) -> float:
         """Seconds by which the database's clock is ahead of this machine's, which decides what is due."""
-        if time.monotonic() - self._measured >= MEASURE_EVERY:
+        drift = time.time() - time.monotonic()
+        if time.monotonic() - self._measured >= MEASURE_EVERY or abs(drift - self._drift) >= SKEW:
             async with self.connection() as connection:
                 before = time.time()
                 cursor = await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
@@ -151,7 +169,7 @@ class Database:
                 after = time.time()
             ahead = 0.0 if row is None else float(row[0]) - (before + after) / 2
             self._offset = ahead if abs(ahead) >= SKEW else 0.0
-            self._measured = time.monotonic()
+            self._measured, self._drift = time.monotonic(), drift
         return self._offset
 
 

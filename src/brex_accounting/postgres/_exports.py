@@ -16,7 +16,7 @@ from brex_accounting.worker._store import COLUMNS, Tally, to_row, unknown
 from . import _statements as sql
 from ._database import Connection, Database, UnavailableError, to_its_end
 from ._listener import Listener
-from ._locks import Locks, number_of
+from ._locks import Locks
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class PostgresExportStore(FencedStore):
                 _, until, polled_at, worker = await self._of_account(connection)
                 counts = await self._rows(sql.COUNT, on=connection)
                 [(oldest,)] = await self._rows(sql.OLDEST, on=connection)
-                [(runs,)] = await self._rows(sql.RUNS, on=connection, lock=number_of(self._lock))
+                [(runs,)] = await self._rows(sql.RUNS, on=connection, lock=self._lock)
         return Tally(
             open={(state, held): number for state, held, number in counts},
             oldest=None if oldest is None else oldest - ahead,
@@ -132,12 +132,12 @@ class PostgresExportStore(FencedStore):
     async def _locked(self) -> AsyncIterator[None]:
         with _as_store_error():
             taken = await self._locks.take(self._lock)
-        if not taken:
+        if taken is None:
             raise self._running()
         try:
             yield
         finally:
-            await self._locks.free(self._lock)
+            await self._locks.free(taken)
 
     async def _enter(self, fence: str, worker: str) -> None:
         async def enter() -> None:

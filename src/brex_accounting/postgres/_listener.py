@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import psycopg
 
+from brex_accounting.errors import ConfigurationError
+
 from ._database import CHANNEL, Database, UnavailableError
 
 TRY_AGAIN = 2.0
@@ -22,7 +24,7 @@ class Listener:
         self._heard = Counter[str]()
         self._everything = 0
         self._task: asyncio.Task[None] | None = None
-        self._listening = asyncio.Event()
+        self._tried = asyncio.Event()
         self._changed = asyncio.Condition()
 
     def heard(self, account: str) -> int:
@@ -30,13 +32,12 @@ class Listener:
         return self._heard[account] + self._everything
 
     async def start(self) -> None:
-        """Begin to listen, if it is possible now."""
+        """Begin to listen; return when that has succeeded once, or failed."""
         if self._task is None or self._task.done():
-            self._listening.clear()
             self._task = asyncio.get_running_loop().create_task(self._listen(), name="brex-accounting-listener")
         with suppress(TimeoutError):
             async with asyncio.timeout(TRY_AGAIN):
-                await self._listening.wait()
+                await self._tried.wait()
 
     async def note(self, account: str) -> None:
         """Count a note of this process."""
@@ -57,15 +58,14 @@ class Listener:
 
     async def _listen(self) -> None:
         while True:
-            with suppress(psycopg.Error, UnavailableError, OSError, TimeoutError):
-                connection = await self._database.connect()
-                async with connection:
+            with suppress(psycopg.Error, UnavailableError, ConfigurationError, OSError, TimeoutError):
+                async with await self._database.connect() as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    self._listening.set()
+                    self._everything += 1  # what was noted before was not heard: everybody looks
+                    self._tried.set()
+                    async with self._changed:
+                        self._changed.notify_all()
                     async for notification in connection.notifies():
                         await self.note(notification.payload)
-            # What was noted meanwhile was not heard: everybody looks.
-            self._everything += 1
-            async with self._changed:
-                self._changed.notify_all()
+            self._tried.set()
             await asyncio.sleep(TRY_AGAIN)

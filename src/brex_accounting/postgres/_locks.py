@@ -7,29 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from hashlib import sha256
+from dataclasses import dataclass
 
 import psycopg
 
 from brex_accounting.errors import ConfigurationError
 
-from ._database import Connection, Database, to_its_end, translated
+from ._database import POOLED, Connection, Database, to_its_end, translated
 
-_POOLED = (
-    "A pooler in transaction mode stands before PostgreSQL, and cannot hold locks: connect to PostgreSQL itself, "
-    "or to a pool in session mode."
-)
+NUMBER = "hashtextextended(concat('brex-accounting ', current_schema(), ' ', %(lock)s::text), 0)"
+"""The number of a lock, in SQL. Tables in another schema of the database have locks of their own."""
 
 
-def number_of(name: str) -> int:
-    """The number of a lock: 64 bits, signed, of a digest of its name."""
-    return int.from_bytes(sha256(f"brex-accounting {name}".encode()).digest()[:8], signed=True)
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that was taken, until its connection breaks."""
 
-
-async def _try(connection: Connection, name: str) -> bool:
-    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s::bigint)", [number_of(name)])
-    row = await cursor.fetchone()
-    return row is not None and bool(row[0])
+    name: str
+    connection: Connection
 
 
 class Locks:
@@ -39,15 +34,27 @@ class Locks:
         self._database = database
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
-        self._held = dict[str, Connection]()
+        self._held = dict[str, Lock]()
 
-    async def take(self, name: str) -> bool:
+    async def take(self, name: str) -> Lock | None:
         """Take a lock if it is free. A lock that this process holds already is not free."""
-        return await to_its_end(self._take(name))
+        taken: Lock | None = None
 
-    async def free(self, name: str) -> None:
-        """Free a lock. One whose connection broke was freed by that."""
-        await to_its_end(self._free(name))
+        async def take() -> Lock | None:
+            nonlocal taken
+            taken = await self._take(name)
+            return taken
+
+        try:
+            return await to_its_end(take())
+        except asyncio.CancelledError:
+            if taken is not None:
+                await self.free(taken)
+            raise
+
+    async def free(self, lock: Lock) -> None:
+        """Free a lock. One whose connection broke was freed by that, and may be somebody else's now."""
+        await to_its_end(self._free(lock))
 
     async def aclose(self) -> None:
         async with self._turn:
@@ -56,12 +63,12 @@ class Locks:
             if connection is not None:
                 await connection.close()
 
-    async def _take(self, name: str) -> bool:
+    async def _take(self, name: str) -> Lock | None:
         async with self._turn:
             connection = await self._connected()
-            # The server lets one session take a lock twice.
-            if self._held.get(name) is connection:
-                return False
+            held = self._held.get(name)
+            if held is not None and held.connection is connection and await _is_alive(connection):
+                return None  # the server would let one session take it twice
             try:
                 taken = await _try(connection, name)
             except psycopg.OperationalError:
@@ -72,16 +79,18 @@ class Locks:
                 connection = await self._connected()
                 with translated():
                     taken = await _try(connection, name)
-            if taken:
-                self._held[name] = connection
-            return bool(taken)
+            if not taken:
+                return None
+            lock = self._held[name] = Lock(name, connection)
+            return lock
 
-    async def _free(self, name: str) -> None:
+    async def _free(self, lock: Lock) -> None:
         async with self._turn:
-            connection = self._held.pop(name, None)
-            if connection is not None and not connection.closed:
+            if self._held.get(lock.name) is lock:
+                del self._held[lock.name]
+            if not lock.connection.closed:
                 with suppress(psycopg.Error):  # broken: the server frees it
-                    await connection.execute("SELECT pg_advisory_unlock(%s::bigint)", [number_of(name)])
+                    await lock.connection.execute(f"SELECT pg_advisory_unlock({NUMBER})", {"lock": lock.name})
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:
@@ -95,17 +104,31 @@ class Locks:
         return self._connection
 
     async def _refuse_pooler(self, connection: Connection) -> None:
-        """Behind a pooler the process id of the startup is another one; in transaction mode it changes, too."""
-
-        async def pid(of: Connection) -> int:
-            row = await (await of.execute("SELECT pg_backend_pid()")).fetchone()
-            return 0 if row is None else int(row[0])
-
+        """Behind a pooler, the server process is not the one that the start named. In transaction mode it changes."""
         with translated():
-            first = await pid(connection)
-            if first == connection.info.backend_pid:
+            if (process := await _process(connection)) == connection.info.backend_pid:
                 return
-            async with self._database.transaction() as other:
-                await pid(other)  # takes the server connection that was used last, and keeps it
-                if await pid(connection) != first:
-                    raise ConfigurationError(_POOLED)
+            async with await self._database.connect() as other, other.transaction():
+                # In transaction mode it takes the server connection that was used last, or at least one of others.
+                if await _process(other) != process and [await _process(connection) for _ in range(3)] == [process] * 3:
+                    return
+        raise ConfigurationError(f"PostgreSQL cannot be used: {POOLED}.")
+
+
+async def _try(connection: Connection, name: str) -> bool:
+    cursor = await connection.execute(f"SELECT pg_try_advisory_lock({NUMBER})", {"lock": name})
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+async def _process(connection: Connection) -> int:
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+async def _is_alive(connection: Connection) -> bool:
+    try:
+        await connection.execute("")
+    except psycopg.Error:
+        return False
+    return True

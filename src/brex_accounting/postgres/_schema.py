@@ -5,8 +5,8 @@ from __future__ import annotations
 from brex_accounting.errors import ConfigurationError
 from brex_accounting.worker._fenced import IS_OPEN, OPEN_STATES
 
-from ._database import Database
-from ._locks import number_of
+from ._database import Connection, Database
+from ._locks import NUMBER
 
 VERSIONS = (
     (
@@ -48,16 +48,28 @@ VERSIONS = (
 async def create_tables(database: Database) -> None:
     """Make the tables, or bring them up to date. Raises ConfigurationError for tables of a newer version."""
     async with database.transaction() as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [number_of("tables")])
-        await connection.execute("CREATE TABLE IF NOT EXISTS brex_schema (version integer NOT NULL)")
-        row = await (await connection.execute("SELECT max(version) FROM brex_schema")).fetchone()
-        found = 0 if row is None or row[0] is None else int(row[0])
+        if await _version(connection) == len(VERSIONS):  # so that no permission is needed for nothing
+            return
+        await connection.execute("SET LOCAL statement_timeout = 0")  # much data is moved, perhaps by another process
+        await connection.execute(f"SELECT pg_advisory_xact_lock({NUMBER})", {"lock": "tables"})
+        found = await _version(connection)
         if found > len(VERSIONS):
             raise ConfigurationError(
                 f"The tables were made by a newer version of brex-accounting (schema {found}): upgrade."
             )
+        await connection.execute("CREATE TABLE IF NOT EXISTS brex_schema (version integer NOT NULL)")
         for statements in VERSIONS[found:]:
             for statement in statements:
                 await connection.execute(statement)
         if found != len(VERSIONS):
             await connection.execute("INSERT INTO brex_schema VALUES (%s)", [len(VERSIONS)])
+
+
+async def _version(connection: Connection) -> int:
+    # Not to_regclass, which remembers to the end of the transaction that a table is not there.
+    there = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'brex_schema' AND pg_table_is_visible(oid))"
+    row = await (await connection.execute(there)).fetchone()
+    if row is None or not row[0]:
+        return 0
+    row = await (await connection.execute("SELECT max(version) FROM brex_schema")).fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])

@@ -18,6 +18,7 @@ from brex_accounting.worker._fenced import (
 from brex_accounting.worker._store import COLUMNS
 
 from ._database import CHANNEL
+from ._locks import NUMBER
 
 _TYPES = {"version": "bigint", "handled": "bigint", "noticed": "bigint", "attempts": "integer"} | dict.fromkeys(
     ("due", "changed_at"), "double precision"
@@ -71,11 +72,11 @@ _MADE_AT = f"greatest(made_at, least(%(before)s, {NOW}))"
 PRUNED = f"UPDATE brex_export_accounts SET made_at = {_MADE_AT} WHERE account = %(account)s"  # noqa: S608
 COUNT = "SELECT state, held IS NOT NULL, count(*) FROM brex_exports WHERE account = %(account)s GROUP BY 1, 2"
 OLDEST = f"SELECT min(opened_at) FROM brex_exports WHERE account = %(account)s AND state IN ({OPEN_STATES})"  # noqa: S608
-RUNS = """
+RUNS = f"""
     SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                   AND ((classid::bigint << 32) | objid::bigint) = %(lock)s::bigint)
-"""
+                   AND ((classid::bigint << 32) | objid::bigint) = {NUMBER})
+"""  # noqa: S608 - our own words
 NOTIFY = f"SELECT pg_notify('{CHANNEL}', %(account)s)"
 
 ACCOUNT = """

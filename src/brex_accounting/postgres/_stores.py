@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from brex_accounting._arguments import check_count, check_text
 from brex_accounting._auth.tokens import TokenStore
@@ -16,6 +20,14 @@ from ._listener import Listener
 from ._locks import Locks
 from ._schema import create_tables
 from ._tokens import PostgresTokenStore
+
+
+def _check_dsn(dsn: str) -> None:
+    check_text(dsn, "dsn")
+    with suppress(psycopg.ProgrammingError):  # whose text may quote the password
+        conninfo_to_dict(dsn)
+        return
+    raise ConfigurationError("dsn is not a connection string of PostgreSQL, such as postgresql://user@host/database.")
 
 
 class PostgresStores:
@@ -53,7 +65,7 @@ class PostgresStores:
         encrypt: Callable[[bytes], bytes] | None = None,
         decrypt: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        check_text(dsn, "dsn")
+        _check_dsn(dsn)
         check_count(pool_size, "pool_size")
         if (encrypt is None) != (decrypt is None):
             raise ConfigurationError("encrypt and decrypt belong together: pass both, or neither.")

@@ -12,7 +12,7 @@ from brex_accounting._clock import Clock
 from brex_accounting.errors import ConfigurationError
 
 from ._database import Database, UnavailableError, to_its_end
-from ._locks import Locks
+from ._locks import Lock, Locks
 
 Cipher = Callable[[bytes], bytes]
 
@@ -49,7 +49,7 @@ class PostgresTokenStore:
         """Hold the lock of a key, over all processes. Raises TimeoutError after 30 seconds."""
         name = f"token {key}"
         end, pause = self._clock.monotonic() + LOCK_TIMEOUT, FIRST_PAUSE
-        while not await self._take(name):
+        while (taken := await self._take(name)) is None:
             if self._clock.monotonic() >= end:
                 message = f"Could not acquire the lock of a token within {LOCK_TIMEOUT:g} s: another refresh holds it."
                 raise TimeoutError(message)
@@ -58,9 +58,9 @@ class PostgresTokenStore:
         try:
             yield
         finally:
-            await self._locks.free(name)
+            await self._locks.free(taken)
 
-    async def _take(self, name: str) -> bool:
+    async def _take(self, name: str) -> Lock | None:
         with _as_os_error():
             return await self._locks.take(name)
 
