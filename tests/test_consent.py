@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import traceback
 from collections.abc import AsyncIterator
@@ -38,7 +39,9 @@ from brex_accounting._auth import grant_store, onboarding, redemption
 from brex_accounting._auth.tokens import fingerprint, store_key
 from brex_accounting._clock import Clock
 from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
+from tests.support.fault_server import FaultServer, reply
 from tests.support.leaks import assert_holds_no
+from tests.support.tls import CERTIFICATE, client_context, server_context
 
 REDIRECT = "https://partner.example/brex?tenant=7"
 
@@ -498,6 +501,44 @@ async def test_fewer_scopes_than_asked_for_are_reported(caplog: pytest.LogCaptur
         w.sandbox.fault(Fault("merge_json", operation="token", json={"scope": "accounting.record.read"}))
         await w.finish(consent, callback)  # a server need not name offline_access
         assert not caplog.records
+
+
+# -- certificates and proxies --
+
+
+def json_reply(document: dict[str, Any]) -> Any:
+    return reply(200, json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("by", ["ssl_context", "SSL_CERT_FILE"])
+async def test_certificates_of_ones_own(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    async with FaultServer(ssl_context=server_context()) as server:
+        server.faults = [
+            json_reply(dict.fromkeys(("issuer", "authorization_endpoint", "token_endpoint"), server.url)),
+            json_reply({"access_token": "a", "refresh_token": "r", "token_type": "Bearer"}),
+        ]
+        options: dict[str, Any] = {"ssl_context": client_context()} if by == "ssl_context" else {}
+        if not options:
+            monkeypatch.setenv(by, str(CERTIFICATE))
+        consent = await begin_consent("c", REDIRECT, issuer=server.url, **options)
+        callback, store = f"{REDIRECT}&state={consent.state}&code=x", MemoryTokenStore()
+        given = {"client_id": "c", "client_secret": "s", "account": "a", "store": store, **options}
+        await finish_consent(consent, callback, **given)
+        assert await store.load(store_key(server.url, "c", "a")) is not None
+
+
+async def test_a_proxy_of_ones_own() -> None:
+    """One that refuses says so at once: it would do so again."""
+    async with FaultServer(reply(407, b"")) as server, world() as w:
+        options: dict[str, Any] = {"proxy": f"http://user:CANARY@127.0.0.1:{server.port}", "transport": None}
+        with pytest.raises(TokenRefreshError, match="proxy") as caught:
+            await begin_consent("c", REDIRECT, issuer="https://issuer.test", **options)
+        assert_holds_no("CANARY", caught.value)
+        consent = await w.begin()
+        with pytest.raises(TokenRefreshError, match=r"could not be redeemed.*proxy") as caught:
+            await w.finish(consent, await w.visit(consent), **options)
+        assert_holds_no("CANARY", caught.value)
+        assert [request.method for request in server.requests] == ["CONNECT", "CONNECT"]
 
 
 # -- odd answers --

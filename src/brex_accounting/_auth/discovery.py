@@ -16,7 +16,7 @@ from brex_accounting._text import printable
 from brex_accounting.errors import ConfigurationError, InvalidResponseError, TokenRefreshError
 
 from .token_endpoint import Route, persist
-from .token_messages import ClientAuth, Reply, TokenReply, read_object
+from .token_messages import ClientAuth, Reply, TokenReply, is_of_the_proxy, read_object
 
 PRODUCTION_ISSUER = "https://accounts-api.brex.com/oauth2/default"
 ANSWER_TIMEOUT = 10.0
@@ -66,7 +66,8 @@ def _request() -> dict[str, Any]:
 
 def _read(response: Response | TransportFailure, issuer: str, now: float) -> _DiscoveryReply:
     if isinstance(response, TransportFailure):
-        return _DiscoveryReply(Reply.RETRYABLE, printable(response.reason))
+        reply = Reply.UNUSABLE if is_of_the_proxy(response) else Reply.RETRYABLE
+        return _DiscoveryReply(reply, printable(response.reason))
     status, what = response.status, f"it answered {response.status}"
     if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _DiscoveryReply(Reply.RETRYABLE, what, retry_after=retry_after(response.headers, now))

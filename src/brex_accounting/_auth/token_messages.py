@@ -110,13 +110,18 @@ def _read_failure(failure: TransportFailure, before: Token, now: float) -> Token
         if reply.token is not None:
             return reply
     reason = printable(failure.reason)
-    if failure.cause in {Cause.PROXY_CREDENTIALS, Cause.PROXY_REFUSAL}:
+    if is_of_the_proxy(failure):
         return TokenReply(Reply.UNUSABLE, f"{reason}: check the proxy, its user name and its password")
     if not failure.sent:
         return TokenReply(Reply.RETRYABLE, f"the token endpoint could not be reached ({reason})")
     if failure.timed_out:
         return TokenReply(Reply.UNKNOWN, "the token endpoint gave no answer in time")
     return TokenReply(Reply.BROKEN_OFF, f"the connection to the token endpoint broke ({reason})")
+
+
+def is_of_the_proxy(failure: TransportFailure) -> bool:
+    """Return whether the proxy refused, which it will do again."""
+    return failure.cause in {Cause.PROXY_CREDENTIALS, Cause.PROXY_REFUSAL}
 
 
 def read_object(body: bytes) -> dict[str, Any] | None:
