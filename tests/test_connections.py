@@ -450,8 +450,10 @@ async def in_want_of_descriptors(body: str, transport: str = "None") -> None:
     assert (done.returncode, problems.decode()) == (0, "")
 
 
-async def test_idle_connections_of_other_clients_give_way() -> None:
-    await in_want_of_descriptors("""
+@pytest.mark.parametrize("transport", ["None", "aiohttp_transport"])
+async def test_idle_connections_of_other_clients_give_way(transport: str) -> None:
+    await in_want_of_descriptors(
+        """
 async def main():
     async with client() as first, client() as second:
         await some(first, 20)
@@ -459,7 +461,9 @@ async def main():
         await some(second, 15)
 
 asyncio.run(main())
-""")
+""",
+        transport,
+    )
 
 
 @pytest.mark.parametrize("transport", ["None", "aiohttp_transport"])

@@ -59,7 +59,7 @@ class Reach(Enum):
 _GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptOutcome(Generic[T]):
     """What one attempt came to: a value, or an error."""
 

@@ -117,12 +117,12 @@ class Network:
         finally:
             del request, headers  # which hold secrets, and would stand in the locals of a traceback
         received = await self._send(slot, message, limit)
-        if not isinstance(received, TransportFailure):
-            return received
-        if received.cause is Cause.KEPT_CONNECTION:
-            slot.pool.close_idle()  # they are as old: the next attempt is to have a new one
-        elif received.cause is Cause.DESCRIPTORS and await free_descriptors():
-            return await self._send(slot, message, limit)
+        cause = received.cause if isinstance(received, TransportFailure) else None
+        if cause is Cause.KEPT_CONNECTION:
+            slot.pool.close_idle()  # the others are as old, and the next attempt is to have a new one
+        elif cause is Cause.DESCRIPTORS:
+            await free_descriptors()
+            received = await self._send(slot, message, limit)
         return received
 
     def _message(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> Message:

@@ -138,11 +138,11 @@ class ConnectionPool:
 
     def close_idle(self) -> None:
         """Close the idle connections; the next calls make new ones."""
+        if isinstance(self._given, DirectTransport):
+            self._given.close_idle()
         for slot in self._idle:
             self.close(slot.transport)
         self._idle.clear()
-        if isinstance(self._given, DirectTransport):
-            self._given.close_idle()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -150,7 +150,8 @@ class ConnectionPool:
     def shut(self) -> None:
         """Refuse further calls and close what is idle; what is in use is closed when its exchange has ended."""
         self._closed = True
-        self.close_idle()
+        if self._given is None:
+            self.close_idle()
         self._close_given()
 
     def _close_given(self) -> None:
@@ -175,8 +176,8 @@ class ConnectionPool:
                 await asyncio.wait(self.closing)
 
 
-async def free_descriptors() -> bool:
-    """Close the idle connections of all clients of the process; return whether there were any in this event loop."""
+async def free_descriptors() -> None:
+    """Close the idle connections of all clients of the process, and wait for those of this event loop."""
     loop = asyncio.get_running_loop()
     with _pools_lock:
         pools = list(_pools)
@@ -188,9 +189,9 @@ async def free_descriptors() -> bool:
         else:
             with contextlib.suppress(RuntimeError):  # it has ended
                 pool.loop.call_soon_threadsafe(pool.close_idle)
+    await asyncio.sleep(0)  # in which asyncio closes the sockets of aiohttp
     if closing:
         await asyncio.wait(closing)
-    return bool(closing)
 
 
 async def _close_quietly(open_: Any) -> None:
