@@ -33,7 +33,7 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 WebhookReason: TypeAlias = Literal[
     "missing_header",
@@ -91,6 +91,13 @@ class BrexError(Exception):
         self.__dict__.update(attributes)
         state = _state(self.__dict__)
         Exception.__init__(self, str(self) if text is None else text, *([state] if state else []))  # sets args
+
+    def __copy__(self) -> Self:
+        twin = type(self)(*self.args)
+        twin.__dict__.update(self.__dict__)
+        if (report := getattr(self, "_report", None)) is not None:
+            twin._report = report  # type: ignore[attr-defined]  # noqa: SLF001 - a copy of our own
+        return twin
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

@@ -149,6 +149,8 @@ def test_login_whoami_logout(world: OAuthWorld) -> None:
     assert w.stored == StoredToken(Token(), 2, dead=True, seed_fingerprint=stored.seed_fingerprint)
     told = w.run("whoami")
     assert (told.code, "must consent again" in told.out) == (0, True)
+    told = w.run("records", "list")
+    assert (told.code, told.problem.endswith("consent again, with brex-accounting login.")) == (4, True)
 
 
 def test_every_command_finds_the_tokens(world: OAuthWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import msgspec
 
 from brex_accounting import errors
 from brex_accounting._clock import Clock
+from brex_accounting._engine.failure import advise
+from brex_accounting._engine.refusals import Advice
 from brex_accounting._retry import RetryPolicy
 
 from .grant_store import STORE_TIMEOUT, GrantStore, StoreFailure
@@ -34,8 +36,6 @@ ROUNDS = 10
 """How often the store may change under a refresh. It cannot, while everybody who saves holds the lock."""
 
 _ANSWERS = {Reply.GRANTED, Reply.INVALID_GRANT, Reply.REFUSED, Reply.UNUSABLE}
-_LATER = "Repeat the call later; the grant may still be good."
-_CHECK = "Check client_id, client_secret and token_url, and that client_auth is right; the grant may still be good."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Refresher:
         self._account = account
         self._endpoint = endpoint
         self._seed = seed
-        self._refused_until, self._refusal = float("-inf"), ("", "")
+        self._refused_until, self._refusal = float("-inf"), ("", Advice.REFRESH_LATER)
         self._failures, self._next_attempt = 0, float("-inf")
         self._dead: tuple[str | None, int | None] | None = None
 
@@ -165,9 +165,9 @@ class Refresher:
 
     def _refuse(self, reply: TokenReply) -> NoReturn:
         """Fail. Only what was understood is believed for a while; after anything else the next call asks again."""
-        now, advice = self.clock.monotonic(), _LATER
+        now, advice = self.clock.monotonic(), Advice.REFRESH_LATER
         if reply.reply is Reply.REFUSED:
-            self._refused_until, advice = now + COOLDOWN, _CHECK
+            self._refused_until, advice = now + COOLDOWN, Advice.CHECK_THE_CLIENT
         elif reply.retry_after:
             self._refused_until = now + min(reply.retry_after, LONGEST_COOLDOWN)
         else:
@@ -231,16 +231,15 @@ class Refresher:
             return marked
         return self._end(f"the grant is dead (invalid_grant), which could not be stored ({problem})")
 
-    def _failure(self, reason: str, advice: str = _LATER) -> errors.TokenRefreshError:
-        return errors.TokenRefreshError(f"No access token for {self._account!r}: {reason}. {advice}")
+    def _failure(self, reason: str, advice: Advice = Advice.REFRESH_LATER) -> errors.TokenRefreshError:
+        return advise(errors.TokenRefreshError(), f"No access token for {self._account!r}: {reason}", advice)
 
-    def _fail(self, reason: str, advice: str = _LATER) -> NoReturn:
+    def _fail(self, reason: str, advice: Advice = Advice.REFRESH_LATER) -> NoReturn:
         raise self._failure(reason, advice)
 
     def _end(self, reason: str) -> NoReturn:
-        raise errors.ReauthorizationRequiredError(
-            f"No access token for {self._account!r}: {reason}. Ask the customer to consent again."
-        )
+        facts = f"No access token for {self._account!r}: {reason}"
+        raise advise(errors.ReauthorizationRequiredError(), facts, Advice.CONSENT_AGAIN)
 
 
 def _version(stored: StoredToken | None) -> int | None:

@@ -104,6 +104,8 @@ WORDING = Wording(
         Advice.WAIT: "wait a minute, or as long as it says, then repeat the command",
         Advice.GO_ON_WITHOUT: "records export goes on without such records",
         Advice.LOOK_AT_DETAILS: "look at what it says",
+        Advice.CHECK_THE_CLIENT: "check the client's id, its secret and how they are sent; the grant may still be good",
+        Advice.CONSENT_AGAIN: "ask the customer to consent again, with brex-accounting login",
         Advice.CHECK_THE_ISSUER: "check --issuer",
         Advice.PROMPT_FOR_CONSENT: "log in again with --param prompt=consent, without which some servers give none, "
         "and check that the client may have one",

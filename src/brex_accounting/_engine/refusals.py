@@ -34,6 +34,11 @@ class Advice(Enum):
     GO_ON_WITHOUT = "pass on_invalid to iterate or pages to go on without such records"
     UPGRADE = "look at the record in Brex, or for a newer version of this package"
     LOOK_AT_DETAILS = "look at status, error_code and details"
+    REFRESH_LATER = "repeat the call later; the grant may still be good"
+    CHECK_THE_CLIENT = (
+        "check client_id, client_secret and token_url, and that client_auth is right; the grant may still be good"
+    )
+    CONSENT_AGAIN = "ask the customer to consent again"
     GIVE_THE_CALLBACK = "pass the whole address that the browser came back to"
     CHECK_THE_ISSUER = "check issuer"
     BEGIN_AGAIN = "begin the consent again"
