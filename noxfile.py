@@ -18,15 +18,17 @@ OF_THE_CHECKOUT = ["tests/test_regen.py", "tests/test_set_up.py", "tests/test_up
 def test(session: nox.Session, resolution: str) -> None:
     """Install the wheel and what the tests import, and run the tests on it: the checkout's src is not on the path."""
     folder = Path(session.create_tmp())
-    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    [wheel] = folder.glob("*.whl")
     constraints = folder / "constraints.txt"
     extras = [option for extra in EXTRAS for option in ("--extra", extra)]
-    session.run(
-        *("uv", "pip", "compile", "--quiet", "pyproject.toml", *extras, "--resolution", resolution),
+    session.run_install(
+        *("uv", "pip", "compile", "--quiet", "pyproject.toml", *extras, "--resolution", resolution, "--upgrade"),
         *("--python", f"{session.bin}/python", "--output-file", str(constraints)),
         external=True,
     )
-    wheel = max(folder.glob("*.whl"))
     tools = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test")
     session.install(f"brex-accounting[{','.join(EXTRAS)}] @ {wheel.resolve().as_uri()}", *tools, "-c", str(constraints))
     ignored = [f"--ignore={path}" for path in OF_THE_CHECKOUT]

@@ -162,8 +162,13 @@ def test_the_marker_is_described(pytester: pytest.Pytester) -> None:
     pytester.runpytest("--markers").stdout.fnmatch_lines(["@pytest.mark.brex_sandbox(*options)*"])
 
 
-def test_the_example_in_the_documentation(pytester: pytest.Pytester) -> None:
-    page = (ROOT / "docs" / "sandbox.md").read_text("utf-8")
-    (example,) = [each for each in re.findall("```python\n(.*?)```", page, re.DOTALL) if "def test_" in each]
-    pytester.makepyfile(example)
-    pytester.runpytest().assert_outcomes(passed=2)
+@pytest.mark.parametrize(
+    ("page", "plugins", "passed"), [("sandbox.md", [], 2), ("howto/testing.md", ["pytest_httpx", "respx.plugin"], 3)]
+)
+def test_the_examples_of_the_documentation(
+    pytester: pytest.Pytester, page: str, plugins: list[str], passed: int
+) -> None:
+    blocks = re.findall("```python\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
+    examples = [block for block in blocks if "def test_" in block]
+    pytester.makepyfile(**{f"test_{number}": example for number, example in enumerate(examples)})
+    pytester.runpytest_subprocess(*(f"-p{plugin}" for plugin in plugins)).assert_outcomes(passed=passed)
