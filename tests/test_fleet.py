@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import procrastinate
@@ -15,24 +17,27 @@ from procrastinate.periodic import PeriodicDeferrer
 
 from brex_accounting import ConfigurationError, ConnectionFailedError, ReauthorizationRequiredError
 from brex_accounting import fleet as fleet_module
-from brex_accounting.fleet import _Fleet, export_blueprint, give_back, notice
+from brex_accounting.fleet import QUEUE, _Fleet, export_blueprint, give_back, notice
 from brex_accounting.postgres import PostgresStores
 from brex_accounting.worker import WorkerRunningError
 from tests.support.postgres import new_database
+
+TASK = "brex:export_account"
 
 
 class Site:
     """A database with the queue's and our tables, and an app."""
 
-    def __init__(self, dsn: str, stores: PostgresStores) -> None:
+    def __init__(self, dsn: str, stores: PostgresStores, queue: str = QUEUE) -> None:
         self.dsn = dsn
         self.stores = stores
+        self.queue = queue
         self.worked: list[tuple[str, bool]] = []
         self.answers: dict[str, Any] = {}
         self.stopped = asyncio.Event()
         self.accounts: Callable[[], AsyncIterator[str]] = self._none
         self.app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, max_size=4))
-        blueprint = export_blueprint(self.open_worker, self.accounts, poll_every=3600.0, budget=5.0)  # type: ignore[arg-type]
+        blueprint = export_blueprint(self.open_worker, self.accounts, budget=5.0, queue=queue)
         self.app.add_tasks_from(blueprint, namespace="brex")
 
     async def _none(self) -> AsyncIterator[str]:
@@ -61,15 +66,21 @@ class Site:
         yield Worker()
 
     async def defer(self, account: str, **arguments: Any) -> None:
-        await fleet_module._defer(self.app, "brex:export_account", account, "poll", **arguments)
+        await fleet_module._defer(self.app, TASK, account, "poll", **arguments)
 
     async def run(self) -> None:
-        await self.app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
+        await self.app.run_worker_async(
+            queues=[self.queue], wait=False, install_signal_handlers=False, listen_notify=False
+        )
+
+    @property
+    def context(self) -> Any:
+        return SimpleNamespace(app=self.app, task=self.app.tasks[TASK])
 
     async def waiting(self) -> list[Any]:
         """The jobs of accounts; a worker that runs adds periodic ones at a time of its own."""
         manager = self.app.job_manager
-        return list(await manager.list_jobs_async(status="todo", task="brex:export_account"))
+        return list(await manager.list_jobs_async(status="todo", task=TASK))
 
 
 @pytest.fixture
@@ -183,7 +194,7 @@ async def test_an_account_that_cannot_be_queued_does_not_stop_the_others(
         yield "a"
 
     fleet = _Fleet(site.open_worker, accounts, 1.0, 5.0)  # one slot: everybody's turn
-    await fleet.poll(site.app, 0)
+    await fleet.poll(site.app, 0, TASK)
     [job] = await site.waiting()
     assert job.task_kwargs["account"] == "a"
     assert "was not queued" in caplog.text
@@ -206,7 +217,7 @@ async def test_accounts_that_fail_half_way_do_not_stop_those_before(site: Site) 
 
     fleet = _Fleet(site.open_worker, accounts, 3600.0, 5.0)
     with pytest.raises(OSError):  # noqa: PT011 - the user's own
-        await fleet.poll(site.app, 60 * fleet._slot("a"))
+        await fleet.poll(site.app, 60 * fleet._slot("a"), TASK)
     [job] = await site.waiting()
     assert job.task_kwargs["account"] == "a"
 
@@ -267,6 +278,108 @@ async def test_what_another_machine_gave_back_first_does_not_stop_the_rest(site:
         await give_back(site.app)
     [job] = await site.waiting()
     assert job.id == stalled[1].id
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+async def test_clocks_that_are_hours_off_do_not_matter(site: Site, hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is slow would try again at once, for ever; one that is fast would let its accounts wait for hours."""
+    site.answers["a"] = ConnectionFailedError("refused")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + hours * 3600)
+    await site.defer("a")
+    await site.run()
+    [again] = await site.waiting()
+    assert again.scheduled_at.timestamp() - real() == pytest.approx(60.0, abs=20.0)
+    assert again.priority == pytest.approx(-real() / 60, abs=3)
+    monkeypatch.undo()
+    site.answers["a"] = None
+    await notice(site.app, site.stores, "a", ["accr_1"])
+    await site.run()
+    assert site.worked == [("a", True), ("a", False)]
+
+
+async def test_a_job_is_given_back_at_once_by_whatever_clock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await site.defer("a")
+    dead = await site.app.job_manager.register_worker()
+    assert await site.app.job_manager.fetch_job(queues=None, worker_id=dead)
+    await site.app.job_manager.unregister_worker(dead)
+    ahead = datetime.now(UTC) + timedelta(hours=5)
+    monkeypatch.setattr("procrastinate.utils.utcnow", lambda: ahead)
+    await give_back(site.app)
+    await site.run()
+    assert site.worked == [("a", True)]
+
+
+async def test_two_fleets_in_one_database_leave_each_other_alone(site: Site) -> None:
+    other = Site(site.dsn, site.stores, queue="other")
+    async with other.app.open_async():
+        for each in (site, other):
+            await notice(each.app, each.stores, "a", ["accr_1"])
+        dead = await other.app.job_manager.register_worker()
+        assert await other.app.job_manager.fetch_job(queues=["other"], worker_id=dead)
+        await other.app.job_manager.unregister_worker(dead)
+        await give_back(site.app)  # the other one's
+        await site.run()
+        assert (site.worked, other.worked) == ([("a", False)], [])
+        await give_back(other.app, "other")
+        await other.run()
+        assert other.worked == [("a", False)]
+    assert await site.app.job_manager.list_jobs_async(status="failed") == []
+
+
+async def test_an_app_may_hold_two_fleets(site: Site) -> None:
+    """Each polls its own accounts; only a notice cannot tell which is meant."""
+    seen = list[str]()
+
+    async def accounts() -> AsyncIterator[str]:
+        seen.append("asked")
+        yield "a"
+
+    second = export_blueprint(
+        site.open_worker, accounts, poll_every=1.0, budget=5.0, queue="second"
+    )  # everybody's turn
+    site.app.add_tasks_from(second, namespace="second")
+    await site.app.configure_task("second:poll_accounts").defer_async(timestamp=0)
+    await site.app.run_worker_async(queues=["second"], wait=False, install_signal_handlers=False, listen_notify=False)
+    assert seen
+    assert ("a", True) in site.worked
+
+
+async def test_a_worker_that_does_not_open_keeps_its_job_no_longer_than_the_budget(site: Site) -> None:
+    @asynccontextmanager
+    async def open_worker(_account: str) -> AsyncIterator[Any]:
+        await asyncio.sleep(1000)
+        yield
+
+    with pytest.raises(TimeoutError):
+        await _Fleet(open_worker, site.accounts, 3600.0, 0.1).export(site.context, "a", poll=True, failures=0)
+
+
+async def test_accounts_that_never_end_do_not_keep_the_workers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def accounts() -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.sleep(1000)
+
+    monkeypatch.setattr(fleet_module, "ACCOUNTS_WITHIN", 0.2)
+    fleet = _Fleet(site.open_worker, accounts, 1.0, 5.0)
+    with pytest.raises(TimeoutError):
+        await fleet.poll(site.app, 0, TASK)
+    assert [job.task_kwargs["account"] for job in await site.waiting()] == ["a"]
+
+
+async def test_a_poll_that_the_budget_cut_off_is_done_again(site: Site) -> None:
+    async def drain(**_: Any) -> float | None:
+        await asyncio.sleep(0.2)
+        return 0.0
+
+    @asynccontextmanager
+    async def open_worker(_account: str) -> AsyncIterator[Any]:
+        yield SimpleNamespace(drain=drain, stop=None)
+
+    await _Fleet(open_worker, site.accounts, 3600.0, 0.1).export(site.context, "a", poll=True, failures=0)
+    rest, poll = sorted(await site.waiting(), key=lambda job: job.scheduled_at)
+    assert rest.task_kwargs == {"account": "a", "poll": False, "failures": 0}
+    assert poll.task_kwargs == {"account": "a", "poll": True, "failures": 1}
 
 
 async def test_an_app_without_the_tasks_is_refused(site: Site) -> None:

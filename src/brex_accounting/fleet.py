@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -39,6 +39,8 @@ FIRST_PAUSE = 60.0
 """Seconds until an account is tried again after what may pass by itself; doubled each time, up to `poll_every`."""
 STALLED_AFTER = 30.0
 """Seconds without a heartbeat after which a queue's worker counts as dead."""
+ACCOUNTS_WITHIN = 300.0
+"""Seconds in which `accounts` must have yielded all of them."""
 MOST_DEATHS = 5
 """Processes that may die with one job. It ends as failed then: it may be what kills them."""
 
@@ -49,6 +51,7 @@ def export_blueprint(
     *,
     poll_every: float = 3600.0,
     budget: float = 300.0,
+    queue: str = QUEUE,
 ) -> procrastinate.Blueprint:
     """Make the tasks that export all accounts; add them to your app under a namespace of your choice.
 
@@ -64,7 +67,10 @@ def export_blueprint(
         open_worker: Opens the worker of an account, for one job: an async context manager.
         accounts: Yields the accounts that are to be polled.
         poll_every: Seconds between two polls of an account; at least a second.
-        budget: Seconds that a job works, at most; what it has begun then may still end.
+        budget: Seconds that a job works, at most; what it has begun then may still end. So long a worker may take to
+            open, too.
+        queue: Name of procrastinate's queue. Two fleets whose jobs are in one database need a queue each, and names of
+            accounts that differ; or a schema each (``search_path``), where nothing is shared.
 
     Raises:
         ConfigurationError: An argument cannot be right.
@@ -72,21 +78,23 @@ def export_blueprint(
     if not callable(open_worker) or not callable(accounts):
         raise errors.ConfigurationError("open_worker and accounts must be functions.")
     fleet = _Fleet(open_worker, accounts, check_positive(poll_every, "poll_every"), check_positive(budget, "budget"))
+    check_text(queue, "queue")
     blueprint = procrastinate.Blueprint()
 
-    @blueprint.task(name=TASK, queue=QUEUE, pass_context=True)
+    @blueprint.task(name=TASK, queue=queue, pass_context=True)
     async def export_account(context: JobContext, *, account: str, poll: bool = True, failures: int = 0) -> None:
         await fleet.export(context, account, poll=poll, failures=failures)
 
     @blueprint.periodic(cron=fleet.cron)
-    @blueprint.task(name="poll_accounts", queue=QUEUE, pass_context=True)  # each one counts: no queueing lock
+    # Each one counts, so there is no queueing lock; but one at a time, or those of slow `accounts` take all workers.
+    @blueprint.task(name="poll_accounts", queue=queue, lock=f"{queue} poll_accounts", pass_context=True)
     async def poll_accounts(context: JobContext, timestamp: int) -> None:
-        await fleet.poll(context.app, timestamp)
+        await fleet.poll(context.app, timestamp, context.task.name.removesuffix("poll_accounts") + TASK)
 
     @blueprint.periodic(cron="* * * * *")
-    @blueprint.task(name="give_back_jobs", queue=QUEUE, queueing_lock="brex give_back_jobs", pass_context=True)
+    @blueprint.task(name="give_back_jobs", queue=queue, queueing_lock=f"{queue} give_back_jobs", pass_context=True)
     async def give_back_jobs(context: JobContext, timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-        await give_back(context.app)
+        await give_back(context.app, queue)
 
     return blueprint
 
@@ -119,8 +127,13 @@ class _Fleet:
             await _defer(context.app, context.task.name, account, "due", after=after, poll=poll, failures=failures)
 
         fields = {"account": account}
+        longer = min(FIRST_PAUSE * 2.0 ** min(failures, 10), self._period)
+        began = time.monotonic()
         try:
-            async with self._open_worker(account) as worker:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(self._budget):
+                    worker = await stack.enter_async_context(self._open_worker(account))
+                began = time.monotonic()
                 pause = await self._drain(worker, poll=poll)
         except asyncio.CancelledError:
             if context.abort_reason() is not AbortReason.USER_REQUEST:  # the queue's worker shuts down
@@ -131,12 +144,13 @@ class _Fleet:
         except (errors.ReauthorizationRequiredError, errors.ConfigurationError) as error:
             logger.error("exports of account %s wait for a person: %s", account, error, extra=fields)
         except errors.BrexError as error:
-            pause = min(FIRST_PAUSE * 2.0 ** min(failures, 10), self._period)
-            logger.warning("exports of account %s go on in %.0f s: %s", account, pause, error, extra=fields)
-            await again(pause, poll=poll, failures=failures + 1)
+            logger.warning("exports of account %s go on in %.0f s: %s", account, longer, error, extra=fields)
+            await again(longer, poll=poll, failures=failures + 1)
         else:
             if pause is not None:
                 await again(max(pause, 1.0), poll=False)
+            if poll and time.monotonic() - began >= self._budget:  # perhaps in the middle of the poll
+                await again(longer, poll=True, failures=failures + 1)
 
     async def _drain(self, worker: ExportWorker, *, poll: bool) -> float | None:
         """Let the worker work; the first cancellation stops it, as SIGTERM does, a second one cuts it off."""
@@ -149,18 +163,19 @@ class _Fleet:
             raise
         return work.result()
 
-    async def poll(self, app: procrastinate.App, timestamp: int) -> None:
+    async def poll(self, app: procrastinate.App, timestamp: int, task: str) -> None:
         """Queue a poll for each account whose turn it is.
 
-        If the accounts stop coming with an error, those before it are queued, and the job fails for all to see.
+        If the accounts stop coming, with an error or for too long, those before are queued, and the job fails for all
+        to see.
         """
-        task = _task_name(app)
-        async for account in self._accounts():
-            try:
-                if (timestamp // self._tick - self._slot(account)) % self._slots == 0:
-                    await _defer(app, task, account, "poll")
-            except (errors.ConfigurationError, exceptions.ConnectorException) as error:
-                logger.error("account %r was not queued, the others go on: %s", account, error)
+        async with asyncio.timeout(ACCOUNTS_WITHIN):
+            async for account in self._accounts():
+                try:
+                    if (timestamp // self._tick - self._slot(account)) % self._slots == 0:
+                        await _defer(app, task, account, "poll")
+                except (errors.ConfigurationError, exceptions.ConnectorException) as error:
+                    logger.error("account %r was not queued, the others go on: %s", account, error)
 
     def _slot(self, account: str) -> int:
         """The account's own part of the period, the same on every machine."""
@@ -179,14 +194,15 @@ async def notice(app: procrastinate.App, stores: PostgresStores, account: str, r
     Raises:
         ConfigurationError: An argument cannot be right.
         ExportStoreError: Nothing was noted: let the webhook be sent again.
+        procrastinate.exceptions.ConnectorException: It was noted, and no job was queued: let it be sent again, too.
     """
     await stores.exports(account).note(record_ids)
     await _defer(app, _task_name(app), account, "notice", poll=False)
 
 
-async def give_back(app: procrastinate.App) -> None:
+async def give_back(app: procrastinate.App, queue: str = QUEUE) -> None:
     """Let the jobs of workers that died be taken by others."""
-    for job in await app.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED_AFTER):
+    for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_AFTER):
         try:
             await _give_back(app, job)
         except exceptions.ConnectorException as error:  # another machine was faster; or with the next minute
@@ -196,7 +212,7 @@ async def give_back(app: procrastinate.App) -> None:
 async def _give_back(app: procrastinate.App, job: jobs.Job) -> None:
     if job.attempts < MOST_DEATHS:
         try:
-            await app.job_manager.retry_job(job)
+            await app.job_manager.retry_job(job, retry_at=_moment(await _now(app)))
         except exceptions.UniqueViolation:
             pass  # the same job waits already, and this one's lock keeps it waiting
         else:
@@ -223,21 +239,31 @@ async def _defer(
     A job waits for all that have its lock and a higher priority, also for those that are to begin later. So the minute
     at which it is to begin is its priority: what is due sooner waits for nothing that is due later.
     """
-    at = time.time() + after
+    lock = f"{app.tasks[task].queue} {task} {check_text(account, 'account')}"
+    at = await _now(app) + after
     minute = int(at // MINUTE)
-    lock = f"brex exports {check_text(account, 'account')}"
     arguments: dict[str, Any] = {"account": account, "poll": poll, "failures": failures}
     configured = app.configure_task(
         task,
         lock=lock,
         queueing_lock=f"{lock} {kind} {minute if after else ''}".rstrip(),
         priority=-minute,
-        schedule_at=datetime.fromtimestamp(at, UTC) if after else None,
+        schedule_at=_moment(at) if after else None,
     )
     try:
         await configured.defer_async(**arguments)
     except exceptions.AlreadyEnqueued:
         return
+
+
+async def _now(app: procrastinate.App) -> float:
+    """The database's clock: those of the machines may differ."""
+    row = await app.connector.execute_query_one_async("SELECT extract(epoch FROM now())::float8 AS now")
+    return float(row["now"])
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _task_name(app: procrastinate.App) -> str:
