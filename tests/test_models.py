@@ -41,7 +41,7 @@ from brex_accounting import (
     ReportOutcome,
     RetryPolicy,
 )
-from brex_accounting._records.parsing import read_record
+from brex_accounting._records.parsing import read_page, read_record
 from brex_accounting_api.types import Model, encode
 from tests.support.records import RECORD, REQUIRED, at, changed, record, shown, write
 
@@ -171,11 +171,16 @@ async def test_an_integration_is_a_value() -> None:
 # -- records -----------------------------------------------------------------------------------------------------------
 
 NEW = {"approval": {"score": 0.10, "by": [None, True]}, "source": "a name of ours", "_source": 1, "to_dict": 2}
+NEW_AS_READ = NEW | {"approval": {"score": Decimal("0.1"), "by": [None, True]}}
 MONEY = {"amount": 5, "currency": "USD", "rate": {"exact": 1.10}}
 
 
+def read_on_a_page(source: bytes) -> AccountingRecord:
+    return read_page(b'{"items":[%s],"has_next_page":false}' % source).page.items[0]
+
+
 def new_record(**changes: object) -> AccountingRecord:
-    return read_record(write(record(**changes)))
+    return read_on_a_page(write(record(**changes)))
 
 
 def twins(one: AccountingRecord) -> list[AccountingRecord]:
@@ -189,7 +194,7 @@ def test_unknown_fields_of_a_record(asked_first: bool) -> None:
     if asked_first:
         _ = one.unknown_fields
     for twin in [*twins(one), one]:
-        assert twin.unknown_fields == NEW | {"approval": {"score": Decimal("0.1"), "by": [None, True]}}
+        assert twin.unknown_fields == NEW_AS_READ
         assert twin.additional_properties == twin.unknown_fields
         assert twin.amount.additional_properties == {"rate": {"exact": Decimal("1.1")}}
         assert type(twin.unknown_fields["approval"]["score"]) is Decimal
@@ -212,6 +217,32 @@ def test_unknown_fields_further_in(where: str) -> None:
         holder = at(one, path[:-1])
         assert isinstance(holder, Model)
         assert holder.additional_properties == {"new": 1}
+
+
+@pytest.mark.parametrize(
+    "path", [("amount",), ("user",), ("line_items", 1), ("line_items", 0, "billing_amount")], ids=shown
+)
+def test_what_is_unknown_further_in_is_there_without_asking_the_record(path: tuple[str | int, ...]) -> None:
+    holder = at(read_record(write(changed((*path, "new"), 1))), path)
+    assert isinstance(holder, Model)
+    assert holder.additional_properties == {"new": 1}
+    assert holder.to_dict()["new"] == 1
+
+
+@pytest.mark.parametrize("make", [read_record, read_on_a_page])
+def test_a_copy_with_other_values_keeps_what_is_unknown(make: Callable[[bytes], AccountingRecord]) -> None:
+    one = make(write(record(**NEW, amount={"amount": 5, "currency": "USD", "rate": 1})))
+    twin = one.__replace__(memo="Other")
+    assert (twin.memo, twin.version, twin.unknown_fields) == ("Other", one.version, NEW_AS_READ)
+    assert twin.amount.additional_properties == {"rate": 1}
+    cast("dict[str, Any]", twin.unknown_fields)["mine"] = 2
+    assert one.unknown_fields == NEW_AS_READ
+    with pytest.raises(TypeError, match="nonsense"):
+        one.__replace__(nonsense=1)
+    with pytest.raises(ValueError, match="not a number"):
+        one.amount.__replace__(amount=Decimal("NaN"))
+    if sys.version_info >= (3, 13):
+        assert copy.replace(one, memo="Other").unknown_fields == NEW_AS_READ
 
 
 def test_unknown_fields_are_not_compared() -> None:

@@ -168,7 +168,9 @@ class AccountingRecord(AccountingRecordDetailed):
     def unknown_fields(self) -> Mapping[str, Any]:
         """The top-level fields that this version does not know, as they came; numbers with a fraction are Decimals.
 
-        Those further in are in `additional_properties` of the money, line item, … once this one has been read.
+        Those further in are in `additional_properties` of the money, line item, … On a page they are read when somebody
+        asks the record for its own, which `to_dict`, `to_json`, `copy` and `pickle` do. `copy.replace` keeps them;
+        `attrs.evolve` does not.
         """
         return self.additional_properties
 

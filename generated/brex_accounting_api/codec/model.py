@@ -69,6 +69,16 @@ class Model:  # noqa: PLW1641 - its fields may change, so it has no hash
         values = (f"{field.alias}={getattr(self, field.alias)!r}" for field in fields_of(type(self)))
         return f"{type(self).__name__}({', '.join(values)})"
 
+    def __init_subclass__(cls) -> None:
+        cls.__replace__ = Model.__replace__  # type: ignore[method-assign]  # or attrs makes one that forgets
+
+    def __replace__(self, /, **changes: Any) -> Self:
+        """Return a copy with other values, as `copy.replace` does; with the unknown properties, unlike attrs.evolve."""
+        unknown = dict(unknown_of(self))
+        twin = type(self)(**{field.alias: getattr(self, field.alias) for field in fields_of(type(self))} | changes)
+        twin._unknown = unknown
+        return twin
+
     def __getstate__(self) -> object:
         """Let copies and pickles have unknown properties of their own."""
         state = super().__getstate__()
@@ -160,13 +170,12 @@ def _keep_unknown(value: Any, source: Any) -> None:
         if not isinstance(source, dict):
             raise ValueError(TOO_DEEP)  # noqa: TRY004 - of the JSON, not of an argument
         model: Any = type(value)
-        known = _names(model)
-        unknown = {}
+        known, unknown = _names(model), {}
         for name, item in source.items():
-            if name in known:
-                _keep_unknown(getattr(value, known[name]), item)
-            else:
+            if name not in known:
                 unknown[name] = shallow(item)
+            elif isinstance(item, (dict, list)):
+                _keep_unknown(getattr(value, known[name]), item)
         before = getattr(value, "_unknown", None)
         if unknown or before is not None:
             value._unknown = unknown | before if isinstance(before, dict) else unknown
