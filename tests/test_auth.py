@@ -9,7 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from brex_accounting import BrexAccounting, ConfigurationError, OAuth2, UnauthorizedError, UserToken
+from brex_accounting import (
+    PRODUCTION_TOKEN_URL,
+    BrexAccounting,
+    ConfigurationError,
+    OAuth2,
+    UnauthorizedError,
+    UserToken,
+)
 from brex_accounting.auth import from_environment
 
 SECRET = "bxt_hunter2"
@@ -17,7 +24,7 @@ SECRET = "bxt_hunter2"
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*GRANT, "BREX_REFRESH_TOKEN", "BREX_TOKEN"):
+    for name in (*GRANT, "BREX_REFRESH_TOKEN", "BREX_TOKEN", "BREX_TOKEN_URL", "BREX_CLIENT_AUTH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("BREX_BASE_URL", raising=False)
 
@@ -89,8 +96,24 @@ def test_a_grant_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     endpoint = auth._refresher._endpoint
     assert (endpoint.client_id, endpoint.client_secret) == ("client", SECRET)
     assert (auth._account, auth._refresher._seed) == ("acme", "seed")
+    assert (str(endpoint.url), endpoint.client_auth) == (PRODUCTION_TOKEN_URL, "basic")
     assert str(tmp_path / "tokens.db") in repr(auth)
     assert SECRET not in repr(auth)
+
+
+def test_another_token_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {"BREX_TOKEN_URL": "https://issuer.example/token", "BREX_CLIENT_AUTH": "body"}
+    for name, value in (GRANT | other).items():
+        monkeypatch.setenv(name, value)
+    auth = from_environment()
+    assert isinstance(auth, OAuth2)
+    endpoint = auth._refresher._endpoint
+    assert (str(endpoint.url), endpoint.client_auth) == ("https://issuer.example/token", "body")
+    for name, value in (("BREX_TOKEN_URL", "http://issuer.example/token"), ("BREX_CLIENT_AUTH", "digest")):
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ConfigurationError, match=f"^{name} must"):
+            BrexAccounting()
+        monkeypatch.setenv(name, other[name])
 
 
 def test_a_user_token_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

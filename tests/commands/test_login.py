@@ -19,7 +19,15 @@ import httpx
 import msgspec
 import pytest
 
-from brex_accounting import BrexAccounting, OAuth2, SQLiteTokenStore, StoredToken, Token, TokenRefreshError
+from brex_accounting import (
+    BrexAccounting,
+    MemoryTokenStore,
+    OAuth2,
+    SQLiteTokenStore,
+    StoredToken,
+    Token,
+    TokenRefreshError,
+)
 from brex_accounting._auth import onboarding
 from brex_accounting._auth.discovery import PRODUCTION_ISSUER
 from brex_accounting._auth.grant_store import GrantStore, StoreFailure
@@ -29,7 +37,7 @@ from brex_accounting._clock import Clock
 from brex_accounting._commands import app as cli
 from brex_accounting._commands import login as commands
 from brex_accounting._commands.exit_codes import StopError
-from brex_accounting._commands.logins import Login, find_login
+from brex_accounting._commands.logins import Login, find_login, find_token_url, note_login
 from brex_accounting.sandbox import AuthorizationOptions, Sandbox
 from tests.support.commands import Ended, Servers, World, ended
 
@@ -397,6 +405,27 @@ async def test_logout_while_others_save(monkeypatch: pytest.MonkeyPatch, tmp_pat
     stored = await store.load(key)
     assert stored is not None
     assert stored.dead
+
+
+@pytest.mark.parametrize(
+    ("issuer", "named", "found"),
+    [
+        (None, "", "https://a.example/token"),
+        (None, "https://b.example/token", "https://b.example/token"),
+        ("https://a.example/oauth", "https://b.example/token", "https://a.example/token"),
+        ("https://c.example/", "", "https://c.example/v1/token"),
+    ],
+)
+async def test_where_the_tokens_are_from(
+    monkeypatch: pytest.MonkeyPatch, issuer: str | None, named: str, found: str
+) -> None:
+    monkeypatch.setenv("BREX_TOKEN_URL", named)
+    store = MemoryTokenStore()
+    assert await find_token_url(store, "client", "acme", None) == (named or PRODUCTION_TOKEN_URL)
+    await note_login(store, "client", "acme", Login(PRODUCTION_ISSUER, PRODUCTION_TOKEN_URL, "basic"))
+    await note_login(store, "client", "acme", Login("https://a.example/oauth", "https://a.example/token", "body"))
+    assert await find_token_url(store, "client", "acme", issuer) == found
+    assert await find_token_url(store, "client", "other", None) == (named or PRODUCTION_TOKEN_URL)
 
 
 async def test_a_login_that_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
