@@ -370,6 +370,9 @@ def test_under_trio_one_clear_sentence() -> None:
     "call",
     [
         lambda brex: brex.integrations.create("ERP_A", "acct-42"),
+        lambda brex: brex.records.query(ids=[]),
+        lambda brex: brex.aclose(),
+        lambda brex: brex.with_options().aclose(),
         lambda brex: anext(brex.records.iterate()),
         lambda brex: anext(brex.records.pages()),
         lambda brex: anext(brex.records.ready_for_export()),

@@ -46,8 +46,8 @@ class BrexAccounting:
             integration = await brex.integrations.create("ERP_A", "acct-42")
 
     Use it as an async context manager, or `aclose` it when you are done. Make one and keep it: it holds no connection
-    before the first call, reuses them after, serves any number of tasks at a time, and goes on in a second event loop
-    after the first. After a fork, and in another thread, make another one.
+    before the first call, reuses them after, and serves any number of tasks at a time. Several event loops may share
+    it, one after another or each in a thread of its own. After a fork, make another one.
 
     Args:
         auth: A user token, or an OAuth2. Without one, ``BREX_TOKEN`` is read, or else ``BREX_CLIENT_ID``,
@@ -104,7 +104,7 @@ class BrexAccounting:
         if rate_limit is not None and not isinstance(rate_limit, RateLimit):
             raise ConfigurationError("rate_limit must be a RateLimit or None.")
         if on_attempt is not None and (not callable(on_attempt) or inspect.iscoroutinefunction(on_attempt)):
-            raise ConfigurationError("on_attempt must be an ordinary function, for it is not awaited.")
+            raise ConfigurationError("on_attempt must be an ordinary function, because it is not awaited.")
         clock = Clock()
         shared = Shared(
             network=Network(
@@ -169,8 +169,8 @@ class BrexAccounting:
 
         Calls after it raise ConfigurationError; closing once more does nothing.
         """
+        check_asyncio()
         if self._owner:
-            check_asyncio()
             await self._engine.shared.auth.aclose()
             await self._engine.shared.network.aclose()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from brex_accounting_api.api.accounting_records import get_accounting_record
 
 from ._arguments import check_flag, check_id, check_text
+from ._clock import check_asyncio
 from ._engine.classify import Operation
 from ._records.paging import QUERY, check_ids_of
 from ._records.parsing import read_record
@@ -130,6 +131,7 @@ class Records:
             InvalidResponseError: A record on the page cannot be understood: `record_id` names it, the text says where.
                 Or the page holds a record that is not among `ids`.
         """
+        check_asyncio()
         query = RecordQuery.of(
             check_limit(limit, "limit"),
             review_status=review_status,

@@ -39,16 +39,16 @@ class Retry(Enum):
     YES = auto()
     THROTTLED = auto()
     ONCE = auto()
-    """With the same key, for the first attempt may still be at work; but not twice."""
+    """Once, with the same key: the first attempt may still be in progress."""
     AT_ONCE = auto()
-    """Without a wait, the first time: a connection was old, which says nothing about the API."""
+    """Without a wait, the first time: an old connection broke, which says nothing about the API."""
 
 
 class Reach(Enum):
     """How far an attempt got."""
 
     ANSWERED = auto()
-    """The API answered, be it with an error."""
+    """The API answered, if only with an error."""
     AWAY = auto()
     """It did not get through: refused, broken off, or a gateway that says so."""
     THROTTLED = auto()

@@ -2,7 +2,7 @@
 
 It begins after several attempts in a row that were refused, broken off, or answered 502, 503 or 504; a 429 without
 Retry-After begins one at once. A failed probe counts as an attempt for every call that waits, so the attempts and the
-deadline of a call bound it as ever, and a full outage of a thousand calls sends a few requests.
+deadline of a call bound it as usual, and a full outage of a thousand calls sends a few requests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Turn(Enum):
 
 
 class Outage:
-    """Whether the API is within reach, by what all calls of a client found. Threads may share it."""
+    """Whether the API is within reach, judging by all calls of a client. Threads may share it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""How the API refuses: one entry for each status and error code, with its class, its fields and the advice."""
+"""How the API refuses: one entry for each status and error code, with the error's class, fields and advice."""
 
 from __future__ import annotations
 

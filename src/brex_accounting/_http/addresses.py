@@ -13,7 +13,7 @@ Address = httpx.URL
 
 
 def check_base_url(value: object, name: str = "base_url") -> Address:
-    """Check an address that credentials will be sent to. Never repeats it: it may hold a password."""
+    """Check an address that credentials will be sent to. Never quotes it, since it may hold a password."""
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string.")
     try:
@@ -32,7 +32,7 @@ def check_base_url(value: object, name: str = "base_url") -> Address:
 
 
 def is_address(url: httpx.URL) -> bool:
-    """Whether a connection can go there: httpx takes a space for a part of a host, and any number for a port."""
+    """Whether a connection can go there: httpx accepts a space in a host, and any number as a port."""
     try:
         _ = url.host  # which decodes xn--…
     except ValueError:

@@ -8,7 +8,7 @@ from brex_accounting._arguments import check_count, check_extra
 
 
 def aiohttp_transport(*, max_connections: int = 20) -> httpx.AsyncBaseTransport:
-    """Make a transport on aiohttp, which takes much less CPU for a call than httpx's own when many run at once.
+    """Make a transport on aiohttp, which uses much less CPU time per call than httpx's own when many run at once.
 
     Pass ``transport=aiohttp_transport`` to the client, which then makes one for each event loop, gives it the client's
     `ssl_context` and `proxy` (or the environment's proxy; SOCKS is not supported) and closes it. Or pass the result of

@@ -9,15 +9,15 @@ from brex_accounting._text import without_bom
 MAX_BODY = 64 * 1024 * 1024
 
 _STEP = 1024 * 1024
-_GZIP = {"gzip", "x-gzip"}  # one and the same, by RFC 9110 8.4.1.3
-_PLAIN = {"", "identity", "none", "utf-8", "utf8"}  # the last three are mistakes of servers, which mean no encoding
+_GZIP = {"gzip", "x-gzip"}  # the same, by RFC 9110 8.4.1.3
+_PLAIN = {"", "identity", "none", "utf-8", "utf8"}  # the last three are servers' mistakes for no encoding
 
 
 class Body:
     """A body on its way in: decompressed, and never much more of it in memory than the limit.
 
-    httpx's own decoders make gigabytes of 64 KiB that were compressed twice, take a compressed body that was cut short
-    for a whole one, and read only the first member of a gzip body that has several.
+    httpx's own decoders turn 64 KiB that was compressed twice into gigabytes, accept a compressed body that was cut
+    short, and read only the first member of a gzip body that has several.
     """
 
     def __init__(self, content_encoding: str | None = None, limit: int = MAX_BODY) -> None:

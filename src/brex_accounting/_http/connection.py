@@ -1,4 +1,4 @@
-"""Looks into a connection of httpcore, for what it does not show: what was received beyond a response."""
+"""Looks into httpcore's connections for what httpcore does not show: data received beyond a response."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_closed(stream: Any) -> bool:
 
 
 def is_socket_readable(sock: socket.socket) -> bool:
-    """Whether there is something to read, be it only the end."""
+    """Whether there is something to read, if only the end of the stream."""
     if sys.platform == "win32":
         return bool(select.select([sock], [], [], 0)[0])
     poll = select.poll()  # select takes no descriptor above 1,023

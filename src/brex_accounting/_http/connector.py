@@ -1,4 +1,4 @@
-"""Makes transports: of the caller's kind, or of our own kind, one connection each."""
+"""Makes transports: the caller's kind, or our own, with one connection each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ITS_OWN = "A transport has its own certificates and proxy: leave out ssl_contex
 
 
 class Connector:
-    """Makes transports: with the certificates and the proxy of the caller, or else of the environment."""
+    """Makes transports, with the certificates and the proxy that the caller or else the environment names."""
 
     def __init__(self, base_url: httpx.URL, ssl_context: ssl.SSLContext | None, proxy: str | None) -> None:
         self._base_url = base_url

@@ -1,4 +1,4 @@
-"""What an exception of a transport says: was the request sent, and why is there no response."""
+"""What a transport's exception says: whether the request was sent, and why there is no response."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _OF_AIOHTTP: dict[str, Callable[[Any], Exception]] = {
 
 
 def _proxy_failure(status: int, *, sent: bool) -> TransportFailure:
-    """Make a value of what a proxy answered; its own words are left out, for they may repeat the credentials."""
+    """Make a value of what a proxy answered; its own words are left out, since they may repeat the credentials."""
     cause = Cause.OTHER
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
         cause = Cause.PROXY_CREDENTIALS
@@ -82,7 +82,7 @@ def _proxy_failure(status: int, *, sent: bool) -> TransportFailure:
 
 
 def is_out_of_descriptors(error: BaseException) -> bool:
-    """Whether a call of the system failed because of it, or looking up a name did, which does not say why."""
+    """Whether a system call failed because of it, or the lookup of a name, whose error does not say why."""
     for link in _links(error):
         if isinstance(link, OSError) and link.errno in {errno.EMFILE, errno.ENFILE}:
             return True
@@ -95,7 +95,7 @@ def is_out_of_descriptors(error: BaseException) -> bool:
 
 
 def _links(error: BaseException) -> Iterator[BaseException]:
-    """Go through an exception, those that it came from, and the members of groups."""
+    """Yield an exception, its causes and contexts, and the members of groups."""
     seen = set[int]()
     to_do = [error]
     while to_do:

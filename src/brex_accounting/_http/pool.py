@@ -122,7 +122,7 @@ class ConnectionPool:
 
     def close(self, open_: Any, then: Callable[[], None] = lambda: None) -> None:
         """Close something in a task of its own: a cancelled call ends at once, and a cancelled close goes on."""
-        if self.loop.is_closed():  # it is too late
+        if self.loop.is_closed():  # too late
             return
 
         def done(task: asyncio.Task[None]) -> None:

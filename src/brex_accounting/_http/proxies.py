@@ -16,7 +16,7 @@ from .addresses import is_address, is_loopback
 
 
 def check_proxy(value: object, name: str = "proxy") -> httpx.Proxy:
-    """Check the address of a proxy. Never repeats it: it may hold a password."""
+    """Check the address of a proxy. Never quotes it, since it may hold a password."""
     example = "pass an address such as http://proxy.example:3128"
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string: {example}.")

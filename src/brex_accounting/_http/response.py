@@ -1,4 +1,4 @@
-"""What came back: an HTTP response, or a failure of the transport. No I/O."""
+"""What comes back: an HTTP response, or the transport's failure. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Response:
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """With names in any case."""
+    """Names are case-insensitive."""
     body: bytes = field(repr=False)
     defect: str | None = None
     """Why the body is not what was sent: cut short, or a broken encoding."""
@@ -51,13 +51,13 @@ class Response:
 
 
 class Cause(Enum):
-    """Why there is no response, as far as it decides what to do next."""
+    """Why there is no response, where that decides what to do next."""
 
     OTHER = auto()
     PROXY_CREDENTIALS = auto()
     """The proxy does not accept the user name and password (401, 407)."""
     PROXY_REFUSAL = auto()
-    """The proxy does not lead to this address (any other 4xx)."""
+    """The proxy refuses to connect to this address (any other 4xx)."""
     DESCRIPTORS = auto()
     """The process, or the machine, has no file descriptor left."""
     KEPT_CONNECTION = auto()

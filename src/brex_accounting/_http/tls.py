@@ -29,14 +29,14 @@ async def shared_context(*, verify: bool = True) -> ssl.SSLContext:
 
 
 def shared_context_now() -> ssl.SSLContext:
-    """Return the same for a caller that cannot wait for it in the event loop."""
+    """Return the same to a caller that cannot await it."""
     return _begin(verify=True).result()
 
 
 def _begin(*, verify: bool) -> Future[ssl.SSLContext]:
     key = (os.getpid(), verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     new = Future[ssl.SSLContext]()
-    new.set_running_or_notify_cancel()  # or the first caller that is cancelled would cancel it for all
+    new.set_running_or_notify_cancel()  # or the first caller to be cancelled would cancel it for all
     future = _contexts.setdefault(key, new)
     if future is new:
         try:
