@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from brex_accounting import ConfigurationError, OAuth2, StoredToken, Token
+from brex_accounting import ConfigurationError, StoredToken, Token
 from brex_accounting.postgres import PostgresStores, _listener, _schema
 from brex_accounting.worker import ExportEntry, ExportStoreError, SQLiteExportStore, WorkerRunningError
 from tests.support.postgres import new_database, shared_database
@@ -52,48 +52,6 @@ def key(request: pytest.FixtureRequest) -> str:
 # -- tokens --
 
 
-async def test_compare_and_swap(stores: PostgresStores, others: PostgresStores, key: str) -> None:
-    assert await stores.tokens.load(key) is None
-    assert await stores.tokens.save(key, STORED, expected_version=None)
-    assert not await others.tokens.save(key, STORED, expected_version=None)
-    assert await others.tokens.load(key) == STORED
-    second = StoredToken(TOKEN, 2, dead=True)
-    assert not await stores.tokens.save(key, second, expected_version=7)
-    assert await others.tokens.save(key, second, expected_version=1)
-    assert await stores.tokens.load(key) == second
-
-
-async def test_of_many_saves_one_wins(stores: PostgresStores, others: PostgresStores, key: str) -> None:
-    await stores.tokens.save(key, STORED, expected_version=None)
-    new = StoredToken(TOKEN, 2)
-    saved = await asyncio.gather(*(each.tokens.save(key, new, expected_version=1) for each in (stores, others) * 10))
-    assert saved.count(True) == 1
-
-
-async def test_one_holds_a_lock(stores: PostgresStores, others: PostgresStores, key: str) -> None:
-    order = list[str]()
-
-    async def hold(of: PostgresStores, name: str) -> None:
-        async with of.tokens.lock(key):
-            order.append(f"{name} in")
-            await asyncio.sleep(0.05)
-            order.append(f"{name} out")
-
-    await asyncio.gather(hold(stores, "a"), hold(stores, "b"), hold(others, "c"))
-    assert [word.split()[1] for word in order] == ["in", "out"] * 3
-    async with stores.tokens.lock(key), stores.tokens.lock(f"{key} 2"), others.tokens.lock(f"{key} 3"):
-        pass
-
-
-async def test_a_cancelled_save_goes_on(stores: PostgresStores, key: str) -> None:
-    task = asyncio.create_task(stores.tokens.save(key, STORED, expected_version=None))
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled()
-    assert await stores.tokens.load(key) == STORED
-
-
 async def test_documents_can_be_encrypted(key: str) -> None:
     def turn(document: bytes) -> bytes:
         return bytes(byte ^ 0x55 for byte in document)
@@ -120,11 +78,6 @@ async def test_the_error_of_a_cipher_shows_no_secret(key: str) -> None:
             await stores.tokens.save(key, STORED, expected_version=None)
     assert "canary" not in str(caught.value)
     assert caught.value.__context__ is caught.value.__cause__ is None
-
-
-async def test_it_is_a_store_for_oauth2(stores: PostgresStores) -> None:
-    auth = OAuth2("id", "secret", account="a", store=stores.tokens, token_url="https://auth.test/token")
-    assert "secret" not in repr(auth)
 
 
 HOLDER = """

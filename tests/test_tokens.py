@@ -1,4 +1,4 @@
-"""Tokens show nothing, and both of our stores keep what the protocol promises."""
+"""Tokens show nothing, and each of our stores keeps what the protocol promises."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -31,6 +32,8 @@ from brex_accounting._auth.sqlite_store import SQLiteTokenStore
 from brex_accounting._auth.tokens import StoredToken, Token, TokenStore, decode, encode, fingerprint
 from brex_accounting._auth.tokens import store_key as key_of
 from brex_accounting._clock import Clock
+from brex_accounting.postgres import PostgresStores
+from tests.support.postgres import forget_tokens
 
 CANARY = "hunter2"
 KEY = key_of("https://accounts-api.brex.com/oauth2/default/v1/token", "client", "account")
@@ -48,8 +51,31 @@ def impatient() -> Clock:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
+def store_of_threads(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
     return MemoryTokenStore() if request.param == "memory" else SQLiteTokenStore(tmp_path / "tokens.db")
+
+
+Open: TypeAlias = Callable[[], Awaitable[TokenStore]]
+"""Opens the one store of a test, once more each time, as another process would."""
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
+    memory = MemoryTokenStore()
+    url = forget_tokens() if request.param == "postgres" else ""
+    async with AsyncExitStack() as stack:
+
+        async def open_it() -> TokenStore:
+            if url:
+                return (await stack.enter_async_context(PostgresStores(url))).tokens
+            return memory if request.param == "memory" else SQLiteTokenStore(tmp_path / "tokens.db")
+
+        yield open_it
+
+
+@pytest.fixture
+async def store(open_store: Open) -> TokenStore:
+    return await open_store()
 
 
 # -- tokens --
@@ -183,6 +209,22 @@ async def test_a_save_needs_the_version_that_is_there(store: TokenStore) -> None
     assert await store.load("other") is None
 
 
+async def test_one_of_many_processes_saves(open_store: Open) -> None:
+    first, second = await open_store(), await open_store()
+    assert await first.save(KEY, numbered(1), expected_version=None)
+    saves = (each.save(KEY, numbered(2), expected_version=1) for each in (first, second) * 10)
+    assert sorted(await asyncio.gather(*saves)) == [False] * 19 + [True]
+    assert await second.load(KEY) == numbered(2)
+
+
+async def test_a_save_that_is_cancelled_goes_on(store: TokenStore) -> None:
+    task = asyncio.create_task(store.save(KEY, numbered(1), expected_version=None))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert await store.load(KEY) == numbered(1)
+
+
 async def test_a_stored_token_is_whole(store: TokenStore) -> None:
     stored = StoredToken(TOKEN, 0, dead=True, seed_fingerprint=fingerprint("seed"))
     assert await store.save(KEY, stored, expected_version=None)
@@ -207,9 +249,9 @@ def in_threads(work: Callable[[int], Any], number: int) -> list[Any]:
     return results
 
 
-def test_one_of_many_threads_saves(store: TokenStore) -> None:
+def test_one_of_many_threads_saves(store_of_threads: TokenStore) -> None:
     async def save(index: int) -> bool:
-        return await store.save(KEY, numbered(index), expected_version=None)
+        return await store_of_threads.save(KEY, numbered(index), expected_version=None)
 
     assert sorted(in_threads(save, 8)) == [False] * 7 + [True]
 
@@ -234,12 +276,12 @@ def test_a_save_to_memory_is_not_interrupted() -> None:
 # -- locks --
 
 
-def test_one_of_many_threads_and_tasks_holds_the_lock(store: TokenStore) -> None:
+def test_one_of_many_threads_and_tasks_holds_the_lock(store_of_threads: TokenStore) -> None:
     inside = 0
 
     async def task() -> None:
         nonlocal inside
-        async with store.lock(KEY):
+        async with store_of_threads.lock(KEY):
             inside += 1
             assert inside == 1
             await asyncio.sleep(0.001)
@@ -250,6 +292,21 @@ def test_one_of_many_threads_and_tasks_holds_the_lock(store: TokenStore) -> None
         return 1
 
     assert in_threads(work, 3) == [1, 1, 1]
+
+
+async def test_one_of_many_processes_holds_the_lock(open_store: Open) -> None:
+    inside = 0
+
+    async def hold(store: TokenStore) -> None:
+        nonlocal inside
+        async with store.lock(KEY):
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0.001)
+            inside -= 1
+
+    first, second = await open_store(), await open_store()
+    await asyncio.gather(*(hold(each) for each in (first, first, second, second)))
 
 
 async def test_locks_of_different_keys_are_different(store: TokenStore) -> None:
@@ -294,9 +351,11 @@ async def test_a_holder_that_fails_frees_the_lock(store: TokenStore) -> None:
         pass
 
 
-def test_a_holder_whose_loop_was_closed_frees_the_lock(store: TokenStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_holder_whose_loop_was_closed_frees_the_lock(
+    store_of_threads: TokenStore, caplog: pytest.LogCaptureFixture
+) -> None:
     async def hold() -> None:
-        async with store.lock(KEY):
+        async with store_of_threads.lock(KEY):
             await asyncio.sleep(100)
 
     loop = asyncio.new_event_loop()
@@ -307,24 +366,26 @@ def test_a_holder_whose_loop_was_closed_frees_the_lock(store: TokenStore, caplog
     task.get_coro().close()  # type: ignore[union-attr]
 
     async def take() -> None:
-        async with asyncio.timeout(5), store.lock(KEY):
+        async with asyncio.timeout(5), store_of_threads.lock(KEY):
             pass
 
     asyncio.run(take())
 
 
-# -- both behave alike --
+# -- all behave alike --
 
 
-class BothStores(RuleBasedStateMachine):
+class AllStores(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.stores: list[TokenStore] = [MemoryTokenStore(), SQLiteTokenStore(Path(self.folder.name) / "tokens.db")]
-        for store in self.stores:
-            store._clock = impatient()  # type: ignore[attr-defined]
         self.held: dict[str, list[Any]] = {}
         self.runner = asyncio.Runner()
+        self.postgres = PostgresStores(forget_tokens())
+        self.stores.append(self.runner.run(self.postgres.__aenter__()).tokens)
+        for store in self.stores:
+            store._clock = impatient()  # type: ignore[attr-defined]
 
     def alike(self, ask: Callable[[TokenStore], Any]) -> Any:
         async def answer(store: TokenStore) -> Any:
@@ -333,8 +394,8 @@ class BothStores(RuleBasedStateMachine):
             except TimeoutError as error:
                 return str(error)
 
-        first, second = (self.runner.run(answer(store)) for store in self.stores)
-        assert first == second
+        first, *others = (self.runner.run(answer(store)) for store in self.stores)
+        assert others == [first] * len(others)
         return first
 
     @rule(key=st.sampled_from("ab"), token=TOKENS, version=st.integers(0, 3), dead=st.booleans())
@@ -370,14 +431,15 @@ class BothStores(RuleBasedStateMachine):
     def teardown(self) -> None:
         while self.held:
             self.unlock()
+        self.runner.run(self.postgres.__aexit__())
         self.runner.close()
         self.folder.cleanup()
 
 
-BothStores.TestCase.settings = settings(
+AllStores.TestCase.settings = settings(
     max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestBothStores = BothStores.TestCase
+TestAllStores = AllStores.TestCase
 
 
 # -- threads --

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import tempfile
@@ -9,8 +10,11 @@ import uuid
 import warnings
 from functools import cache
 from pathlib import Path
+from threading import Thread
 
 import psycopg
+
+from brex_accounting.postgres import PostgresStores
 
 
 @cache
@@ -44,3 +48,25 @@ def new_database() -> str:
 def shared_database() -> str:
     """The URL of one database for all tests of this process, with tables."""
     return new_database()
+
+
+@cache
+def token_database() -> str:
+    """The URL of a database with tables of tokens, for `forget_tokens`."""
+    url = new_database()
+
+    async def make() -> None:
+        async with PostgresStores(url) as stores:
+            await stores.create_tables()
+
+    thread = Thread(target=lambda: asyncio.run(make()))  # the test's event loop runs
+    thread.start()
+    thread.join()
+    return url
+
+
+def forget_tokens() -> str:
+    """Empty the token database; return its URL."""
+    with psycopg.connect(token_database(), autocommit=True) as connection:
+        connection.execute("DELETE FROM brex_tokens")
+    return token_database()

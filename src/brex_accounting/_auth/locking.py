@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -24,9 +24,18 @@ LONGEST_PAUSE = 0.1
 
 async def acquire_with_backoff(take: Callable[[], T | None], clock: Clock) -> T:
     """Try until `take` gives a lock, without blocking the event loop. In a pause nothing is held, and nothing leaks."""
+
+    async def ask() -> T | None:
+        return take()
+
+    return await wait_for_lock(ask, clock)
+
+
+async def wait_for_lock(ask: Callable[[], Awaitable[T | None]], clock: Clock) -> T:
+    """Ask for a lock until there is one."""
     end = clock.monotonic() + LOCK_TIMEOUT
     pause = FIRST_PAUSE
-    while (held := take()) is None:
+    while (held := await ask()) is None:
         if clock.monotonic() >= end:
             raise StoreBusyError(f"Another refresh held the lock of a token for {LOCK_TIMEOUT:g} s.")
         await clock.sleep(clock.uniform(pause / 2, pause))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
-from brex_accounting._auth.locking import FIRST_PAUSE, LOCK_TIMEOUT, LONGEST_PAUSE
-from brex_accounting._auth.tokens import StoredToken, decode, encode
+from brex_accounting._auth.locking import wait_for_lock
+from brex_accounting._auth.tokens import StoredToken, StoreError, decode, encode
 from brex_accounting._clock import Clock
 from brex_accounting.errors import ConfigurationError
 
@@ -33,7 +34,7 @@ class PostgresTokenStore:
 
     async def load(self, key: str) -> StoredToken | None:
         """Return what is stored under a key; None: nothing."""
-        with _as_os_error():
+        with _as_store_error():
             async with self._database.connection() as connection:
                 cursor = await connection.execute("SELECT document FROM brex_tokens WHERE key = %s", [key])
                 row = await cursor.fetchone()
@@ -47,21 +48,14 @@ class PostgresTokenStore:
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[None]:
         """Hold the lock of a key, over all processes. Raises TimeoutError after 30 seconds."""
-        name = f"token {key}"
-        end, pause = self._clock.monotonic() + LOCK_TIMEOUT, FIRST_PAUSE
-        while (taken := await self._take(name)) is None:
-            if self._clock.monotonic() >= end:
-                message = f"Could not acquire the lock of a token within {LOCK_TIMEOUT:g} s: another refresh holds it."
-                raise TimeoutError(message)
-            await self._clock.sleep(self._clock.uniform(pause / 2, pause))
-            pause = min(pause * 2, LONGEST_PAUSE)
+        taken = await wait_for_lock(partial(self._take, f"token {key}"), self._clock)
         try:
             yield
         finally:
             await self._locks.free(taken)
 
     async def _take(self, name: str) -> Lock | None:
-        with _as_os_error():
+        with _as_store_error():
             return await self._locks.take(name)
 
     async def _save(self, key: str, version: int, document: bytes, expected: int | None) -> bool:
@@ -71,7 +65,7 @@ class PostgresTokenStore:
         else:
             query = "UPDATE brex_tokens SET version = %s, document = %s WHERE key = %s AND version = %s"
             values = [version, document, key, expected]
-        with _as_os_error():
+        with _as_store_error():
             async with self._database.connection() as connection:
                 return (await connection.execute(query, values)).rowcount == 1
 
@@ -99,11 +93,11 @@ def _apply(cipher: Cipher | None, document: bytes, name: str) -> bytes:
 
 
 @contextmanager
-def _as_os_error() -> Any:
+def _as_store_error() -> Any:
     try:
         yield
     except UnavailableError as error:
         text = str(error)
     else:
         return
-    raise OSError(text)
+    raise StoreError(text)
