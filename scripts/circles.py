@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from scripts.read_description import RefusedError
-from scripts.schemas import PROSE, component, shape_of
+from scripts.schemas import PROSE, component, follow, shape_of
 
 Node = dict[str, Any]
 
@@ -107,13 +107,18 @@ def _refuse_circles(schemas: Node, step: Callable[[Any], Iterator[str]], message
 
 def spread_choices(schema: Node, document: Node) -> None:
     """Make what stands beside alternatives a part of each: the generator would drop it, or drop the alternatives."""
-    for part in schema.get("allOf", ()):
+    own = {key: schema[key] for key in OBJECT if schema.get(key) not in (None, True, {}, [])}
+    parts = schema.get("allOf", ())
+    for number, part in enumerate(parts):
+        if not own and len(parts) == 1 and component(part) is not None:
+            continue  # it is that other schema
+        whole = follow(part, document) if isinstance(part, dict) else {}
         for keyword in CHOICES:
-            if keyword in part and not any(map(schema.__contains__, CHOICES)):
-                schema[keyword] = part.pop(keyword)
+            if keyword in whole and not any(map(schema.__contains__, CHOICES)):
+                schema[keyword] = copy.deepcopy(whole[keyword])
+                schema["allOf"][number] = _without_choices(whole)
     keywords = [keyword for keyword in CHOICES if keyword in schema]
     beside = [part for part in schema.get("allOf", ()) if part.keys() - PROSE]
-    own = {key: schema[key] for key in OBJECT if schema.get(key) not in (None, True, {}, [])}
     if len(keywords) != 1 or not (beside or own):
         return
     [keyword] = keywords

@@ -16,9 +16,9 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValida
 
 from scripts.circles import cut_circles
 from scripts.overlay import check_overlay, correct
+from scripts.prepare import prepare
 from scripts.read_description import RefusedError, in_one_line, read
 from scripts.schemas import follow, references, target
-from scripts.simplify import prepare
 
 
 def check_description(document: dict[str, Any], name: str) -> None:

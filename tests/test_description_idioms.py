@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from scripts.prepare import TAKEN
 from scripts.schemas import shape_of
 from tests.support.marks import not_src
 from tests.support.project import Clone, check_success
@@ -129,8 +132,26 @@ SCHEMAS: Node = {
     "Page_Folder_": model({"items": array(reference("Folder")), "next_cursor": TEXT | {"nullable": True}}, "items"),
     "Empty": {"type": "object"},
     "Anything": model({"any": {}, "map": {"type": "object", "additionalProperties": TEXT}, "at": TIME}),
-    "Nullable": model({"a": TEXT}) | {"nullable": True},
-    "HasNullable": model({"n": reference("Nullable")}),
+    "Nullable": model({"a": model({"b": model({"c": TEXT}) | {"nullable": True}})}) | {"nullable": True},
+    "NullableChild": all_of(reference("Coins"), model({"more": model({"a": TEXT})}), nullable=True),
+    "NullableState": enum("UP", "DOWN", nullable=True),
+    "HasNullable": model(
+        {
+            "model": reference("Nullable"),
+            "child": reference("NullableChild"),
+            "state": reference("NullableState"),
+            "inline_state": enum("IN", nullable=True),
+            "inline": model({"a": model({"b": TEXT})}) | {"nullable": True},
+            "list": array(model({"a": model({"b": TEXT})}) | {"nullable": True}),
+            "alias": reference("Alias"),
+            "choice": one_of(model({"x": model({"y": TEXT})}, "x"), model({"z": model({"y": TEXT})}, "z")),
+            "more_of_itself": all_of(reference("HasNullable"), model({"extra": TEXT}, "extra")),
+        },
+        *("model", "child", "state", "inline_state", "inline"),
+    ),
+    "Alias": all_of(reference("Titled"), {"description": "Another name."}),
+    "Events": array(one_of(model({"data": model({"a": TEXT})}), reference("Note"))),
+    "Payment": all_of(reference("Lookup"), model({"paid": {"type": "boolean"}}, "paid")),
 }
 
 
@@ -212,11 +233,11 @@ def encoded(package: str, value: Any) -> Any:
     return json.loads(importlib.import_module(f"{package}.types").encode(value), parse_float=Decimal)
 
 
-UNIONS = {"Instrument", "Owner", "Account", "Lookup", "Tagged", "Entry", "Nullable"}
-"""They have no class of their own, but those of their alternatives."""
+NO_CLASS = {"Instrument", "Owner", "Account", "Lookup", "Tagged", "Entry", "Alias", "Events", "Payment"}
+"""Alternatives, arrays and other names have no class of their own."""
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEMAS if name not in UNIONS])
+@pytest.mark.parametrize("name", [name for name in SCHEMAS if name not in NO_CLASS])
 def test_an_example_of_each_schema_is_read_and_written(package: str, name: str) -> None:
     example = example_of(SCHEMAS[name], DESCRIPTION)
     found = decode(package, class_of(package, name), example)
@@ -235,6 +256,31 @@ def test_null_is_read_where_the_all_of_says_so(package: str) -> None:
     assert type(coins.next_state) is class_of(package, "State")
     with pytest.raises(ValueError, match="left"):
         decode(package, class_of(package, "Allowance"), least | {"left": None})
+
+
+def test_null_is_read_where_the_component_says_so(package: str) -> None:
+    nullable = ("model", "child", "state", "inline_state", "inline")
+    kind = class_of(package, "HasNullable")
+    found = decode(package, kind, dict.fromkeys(nullable))
+    assert [getattr(found, name) for name in nullable] == [None] * len(nullable)
+    value = {
+        "model": {"a": {"b": None}},
+        "child": {"amount": 1, "more": {"a": "x"}},
+        "state": "UP",
+        "inline_state": "IN",
+    }
+    more = {"list": [None, {"a": {"b": "x"}}], "choice": {"z": {"y": "x"}}, "alias": {"kind": "A"}, "inline": {"a": {}}}
+    found = decode(package, kind, value | more)
+    assert [type(getattr(found, name)).__name__ for name in (*nullable, "alias", "choice")] == [
+        *("Nullable", "NullableChild", "NullableState", "HasNullableInlineState", "HasNullableInline"),
+        *("Titled", "HasNullableChoiceType1"),
+    ]
+    assert (found.list_[0], found.list_[1].a.b) == (None, "x")
+
+
+def test_what_is_a_choice_and_more_is_read(package: str) -> None:
+    paid = decode(package, class_of(package, "PaymentType1"), {"key": "k", "value": "v", "paid": True})
+    assert (paid.key, paid.value, paid.paid) == ("k", "v", True)
 
 
 def test_a_child_is_told_apart_and_knows_its_parents_members(package: str) -> None:
@@ -297,3 +343,18 @@ def test_files_go_over_the_wire(package: str) -> None:
     text = request.read().decode()
     for part in ('name="file"; filename="a.gif"', "image/gif", "GIF89a", 'name="note"', "receipt", '"amount":1'):
         assert part in text
+
+
+def test_the_names_that_generated_modules_import_are_taken(package: str) -> None:
+    root = Path(importlib.import_module(package).__path__[0])
+    imported = {
+        alias.asname or alias.name
+        for folder in ("api", "models")
+        for file in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and "models" not in (node.module or "") and file.name != "__init__.py"
+        for alias in node.names
+    }
+    classes = {name for name in imported if name[0].isupper() and not name.isupper()}
+    assert {"Client", "Decimal", "Model", "OneOf"} <= classes
+    assert {name.lower() for name in classes} <= TAKEN

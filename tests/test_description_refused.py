@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scripts.simplify import prepare
+from scripts.prepare import prepare
 from tests.support.marks import not_src
 from tests.support.project import ROOT
 from tests.support.revisions import DESCRIPTION, SOURCE, answers, described, property_is

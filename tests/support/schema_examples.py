@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripts.schemas import Document, follow, shape_of
+from scripts.schemas import Document, component, follow, shape_of
 
 VALUES = {
     "date-time": "2025-08-15T10:00:00Z",
@@ -21,15 +21,14 @@ def example_of(schema: Any, document: Document, depth: int = 0) -> Any:
     shape = shape_of(schema, document, expand=True)
     if shape.values:
         return shape.values[0]
-    if shape.choices and "allOf" not in follow(schema, document):  # a child is not its parent's children
+    choice = None
+    if shape.choices and not _is_child(schema, shape.choices, document):
         choice = example_of(shape.choices[0], document, depth + 1)
-    else:
-        choice = None
     if shape.properties:
         return {
             name: example_of(inner, document, depth + 1)
             for name, inner in shape.properties.items()
-            if depth < DEEPEST or name in shape.required
+            if depth < DEEPEST or name in shape.required or "default" in inner
         } | (choice if isinstance(choice, dict) else {})
     if choice is not None:
         return choice
@@ -39,3 +38,9 @@ def example_of(schema: Any, document: Document, depth: int = 0) -> Any:
         return {} if depth >= DEEPEST else {"key": example_of(shape.additional, document, depth + 1)}
     values = {"string": VALUES.get(shape.rest.get("format", ""), "text"), "integer": 7, "number": 0.25, "boolean": True}
     return next((values[kind] for kind in sorted(shape.types) if kind in values), {})
+
+
+def _is_child(schema: Any, choices: list[Any], document: Document) -> bool:
+    """Whether a schema has these choices only because it is one of its parent's children."""
+    parents = {component(part) for part in follow(schema, document).get("allOf", ())}
+    return any(component(part) in parents for each in choices for part in follow(each, document).get("allOf", ()))
