@@ -20,11 +20,12 @@ from brex_accounting.sandbox import AuthorizationOptions, Fault, Sandbox
 WORKER = """
 import asyncio, os, signal, sys
 from brex_accounting import OAuth2, ReauthorizationRequiredError, SQLiteTokenStore, TokenRefreshError
+from brex_accounting._sqlite import Connection
 from brex_accounting._auth import refresh as _refresh, sqlite_store as _sqlite_store, token_endpoint as _token_client
 
 url, client_id, client_secret, path, seed, die, number = sys.argv[1:]
 
-def kill(*_):
+def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if die == "before the POST":
@@ -34,26 +35,22 @@ elif die == "soon":
 elif die == "after the answer":
     _refresh._Unsaved = kill
 elif die == "before the save":
-    SQLiteTokenStore._save = kill
+    SQLiteTokenStore.save = kill
 elif die == "during the save":
     # In mid-transaction: a row is written, and not committed.
-    prepare = _sqlite_store._prepare
-    save = SQLiteTokenStore._save
-    def prepared(database, path):
-        prepare(database, path)
-        database.execute("BEGIN IMMEDIATE")
-        database.execute(_sqlite_store.INSERT, (1, b"x" * 10_000_000, "another key"))
-        kill()
-    def torn(self, *arguments):
-        _sqlite_store._prepare = prepared
-        return save(self, *arguments)
-    SQLiteTokenStore._save = torn
+    write = Connection.write
+    def torn(self, work):
+        def write_and_die(database):
+            database.execute(_sqlite_store.INSERT, (1, b"x" * 10_000_000, "another key"))
+            kill()
+        return write(self, write_and_die)
+    Connection.write = torn
 elif die == "after the save":
-    save = SQLiteTokenStore._save
-    def last(self, key, stored, expected_version):
-        save(self, key, stored, expected_version)
+    save = SQLiteTokenStore.save
+    async def last(self, key, stored, *, expected_version):
+        await save(self, key, stored, expected_version=expected_version)
         kill()
-    SQLiteTokenStore._save = last
+    SQLiteTokenStore.save = last
 
 auth = OAuth2(client_id, client_secret, account="acme", store=SQLiteTokenStore(path), refresh_token=seed, token_url=url)
 

@@ -25,7 +25,9 @@ import pytest
 from brex_accounting import ConfigurationError, _files
 from brex_accounting._auth import sqlite_store as module
 from brex_accounting._auth.sqlite_store import SQLiteTokenStore
-from brex_accounting._auth.tokens import StoredToken, Token, encode
+from brex_accounting._auth.tokens import StoreBusyError, StoredToken, Token, encode
+from brex_accounting._sqlite import files
+from brex_accounting._sqlite.connection import _running
 
 CANARY = "hunter2"
 KEY = "a" * 64
@@ -98,6 +100,12 @@ def umask(mask: int) -> Iterator[None]:
 async def hold(store: SQLiteTokenStore) -> None:
     async with store.lock(KEY):
         pass
+
+
+async def close(store: SQLiteTokenStore) -> None:
+    """As after an idle time."""
+    await store._file.saving.aclose()
+    await store._file.loading.aclose()
 
 
 async def refusal(store: SQLiteTokenStore, kind: type[Exception] = ConfigurationError) -> str:
@@ -443,8 +451,9 @@ async def test_a_file_of_another_application(store: SQLiteTokenStore, path: Path
 
 async def test_a_file_of_a_later_version(store: SQLiteTokenStore, path: Path) -> None:
     assert await store.save(KEY, STORED, expected_version=None)
+    await close(store)
     execute(path, "PRAGMA user_version = 2")
-    assert "upgrade" in await refusal(store)
+    assert "newer version of brex-accounting (schema 2): upgrade" in await refusal(store)
 
 
 async def test_a_damaged_file(store: SQLiteTokenStore, path: Path) -> None:
@@ -452,10 +461,10 @@ async def test_a_damaged_file(store: SQLiteTokenStore, path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (CANARY.encode() * 500, whole[:100] + b"\xff" * 400 + whole[500:], whole[: len(whole) // 2]):
         path.write_bytes(damaged)
-        assert f"{path} is damaged, or no SQLite file." in await refusal(store)
+        assert f"{path} is damaged, or not a SQLite file." in await refusal(store)
     path.write_bytes(whole)
     execute(path, "DROP TABLE tokens")
-    assert f"{path} is damaged, or no SQLite file." in await refusal(store)
+    assert f"{path} is damaged, or not a SQLite file." in await refusal(store)
 
 
 @pytest.mark.parametrize(
@@ -474,20 +483,25 @@ async def test_a_damaged_row(store: SQLiteTokenStore, path: Path, stored: str) -
 
 async def test_a_file_that_is_kept_busy(store: SQLiteTokenStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await store.save(KEY, STORED, expected_version=None)
-    monkeypatch.setattr(module, "BUSY_TIMEOUT", 0.05)
+    await close(store)
+    monkeypatch.setattr(files, "BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        text = await refusal(store, TimeoutError)
-    assert text == f"{path} was busy for 0.05 s: another process writes to it."
+        text = await refusal(store, StoreBusyError)
+    assert issubclass(StoreBusyError, TimeoutError)
+    assert text == f"{path} cannot be used: SQLITE_BUSY: another process holds it; it is tried again."
     assert await store.load(KEY) == STORED
 
 
 def test_what_the_disk_says() -> None:
     full = sqlite3.OperationalError(CANARY)
     full.sqlite_errorcode, full.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
-    assert repr(module._explain(full, Path("/t"))) == "OSError('/t cannot be used: SQLITE_FULL.')"
+    text = "/t cannot be used: SQLITE_FULL: the disk is full; make room."
+    assert repr(module._explain(Path("/t"), full, False)) == f"StoreError('{text}')"
     other = sqlite3.ProgrammingError(CANARY)
-    assert repr(module._explain(other, Path("/t"))) == "OSError('/t cannot be used: ProgrammingError.')"
+    assert repr(module._explain(Path("/t"), other, False)) == "StoreError('/t cannot be used: ProgrammingError.')"
+    no_room = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), CANARY)
+    assert CANARY not in repr(module._explain(Path("/t"), no_room, False))
 
 
 async def test_an_old_token_does_not_stay_in_the_file(store: SQLiteTokenStore, path: Path) -> None:
@@ -537,13 +551,10 @@ async def test_a_pool_that_is_full_keeps_nobody_from_a_token(store: SQLiteTokenS
         assert await store.save(KEY, STORED, expected_version=None)
         go.set()
         assert await waiting
-    for thread in threading.enumerate():
-        if thread.name == "brex-accounting-tokens":
-            thread.join(5)
-            assert not thread.is_alive()
 
 
 async def test_whoever_waits_for_the_lock_holds_no_file(store: SQLiteTokenStore) -> None:
+    await asyncio.gather(*(connection.aclose() for connection in list(_running)))  # those of other tests
     async with store.lock(KEY):
         before = open_files()
         tasks = [asyncio.create_task(hold(store)) for _ in range(50)]

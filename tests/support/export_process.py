@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brex_accounting import AccountingRecord, BrexAccounting, ExportFailed, RetryPolicy
+from brex_accounting._sqlite import Connection
 from brex_accounting.worker import ExportEntry, ExportWorker, NotBookedError, SQLiteExportStore
-from brex_accounting.worker import _connection as connections
 from brex_accounting.worker._content import digest
 
 POINTS = (
@@ -104,7 +104,7 @@ def make_client(plan: Plan) -> BrexAccounting:
 def arm(store: SQLiteExportStore, brex: BrexAccounting, at: Callable[[str], None]) -> None:
     """Call `at` at the points that the worker has no hook for."""
     save, note, report_all = store.save, store._note, brex.records.report_all
-    transact = connections._Database._transact
+    transact = Connection._transact
 
     async def save_or_die(entries: Any, *, forget: Any = ()) -> None:
         for entry in entries:
@@ -138,7 +138,7 @@ def arm(store: SQLiteExportStore, brex: BrexAccounting, at: Callable[[str], None
     store.save = save_or_die  # type: ignore[method-assign]
     store._note = note_or_die  # type: ignore[method-assign]
     brex.records.report_all = report_or_die  # type: ignore[method-assign]
-    connections._Database._transact = transact_or_die  # type: ignore[method-assign]
+    Connection._transact = transact_or_die  # type: ignore[method-assign]
 
 
 async def main(plan: Plan) -> None:

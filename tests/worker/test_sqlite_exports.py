@@ -23,8 +23,10 @@ from typing import Any
 import pytest
 
 from brex_accounting import ConfigurationError, Outcome
+from brex_accounting._sqlite import files
 from brex_accounting.worker import ExportEntry, ExportStoreError, SQLiteExportStore, WorkerRunningError
 from brex_accounting.worker import _schema as module
+from brex_accounting.worker import _sqlite as stores
 from brex_accounting.worker._entries import StoreLostError
 
 ENTRY = ExportEntry("accr_1", "booked", content="c", changed_at=5.0)
@@ -52,7 +54,7 @@ def ask(path: Path, query: str, *values: Any) -> list[Any]:
 
 
 async def pragma(store: SQLiteExportStore, text: str) -> Any:
-    return await store._database().read(lambda database: database.execute(f"PRAGMA {text}").fetchone())
+    return await store._connection.read(lambda database: database.execute(f"PRAGMA {text}").fetchone())
 
 
 # -- the file --
@@ -214,7 +216,7 @@ async def test_a_file_that_cannot_be_written(store: SQLiteExportStore) -> None:
 async def test_another_process_that_holds_it_too_long(
     path: Path, store: SQLiteExportStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(files, "BUSY_TIMEOUT", 0.05)
     await store.note(["a"])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -239,7 +241,7 @@ async def test_saves_that_come_together_are_committed_together(path: Path, store
     await store.note(["warm-up"])
     statements = list[str]()
     async with store.lock():
-        await store._database().read(lambda database: database.set_trace_callback(statements.append))
+        await store._connection.read(lambda database: database.set_trace_callback(statements.append))
         entries = [replace(ENTRY, record_id=f"accr_{number}") for number in range(500)]
         await asyncio.gather(*(store.save([entry]) for entry in entries))
     assert (await store.status()).booked == 500
@@ -267,7 +269,7 @@ async def test_one_that_fails_leaves_those_beside_it_alone(store: SQLiteExportSt
 async def test_a_cancellation_loses_no_save_that_has_begun(store: SQLiteExportStore) -> None:
     async with store.lock():
         held = threading.Event()
-        blocking = asyncio.create_task(store._database().read(lambda _: held.wait(20)))
+        blocking = asyncio.create_task(store._connection.read(lambda _: held.wait(20)))
         await asyncio.sleep(0.05)
         saving = asyncio.create_task(store.save([ENTRY]))
         await asyncio.sleep(0.05)
@@ -440,34 +442,35 @@ def test_in_a_forked_process(path: Path) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", FORK, str(path)], timeout=30, check=True)
 
 
-async def test_what_nobody_refers_to_ends_its_thread(path: Path) -> None:
+async def test_what_nobody_refers_to_ends_its_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "LINGER", 0.05)
     store = SQLiteExportStore(path)
     await store.note(["a"])
-    thread = store._database()._thread
+    thread = store._connection._thread
+    assert thread is not None
     reference = weakref.ref(store)
     del store
     gc.collect()
     assert reference() is None
     await asyncio.to_thread(thread.join, 10)
     assert not thread.is_alive()
+    assert not path.with_name("export.db-wal").exists()
+
+
+async def test_a_note_between_two_openings_is_noticed(path: Path, store: SQLiteExportStore) -> None:
+    other = SQLiteExportStore(path)
+    await other.note(["a"])
+    await store.due(0.0, 1, latest=1.0)
+    await store._connection.aclose()  # as after an idle time
+    await other.note(["b"])
+    async with asyncio.timeout(10):
+        await store.wait(1000.0)
+    await other.aclose()
 
 
 async def test_after_closing_it_opens_again(path: Path, store: SQLiteExportStore) -> None:
     await store.aclose()  # never opened
     await store.note(["a"])
-    connection = store._database()
     await asyncio.gather(store.aclose(), store.aclose())
-    with pytest.raises(ExportStoreError, match="closed"):
-        await connection.read(lambda _: None)
+    assert not path.with_name("export.db-wal").exists()
     assert (await store.status()).ready == 1
-
-
-async def test_no_more_threads(store: SQLiteExportStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(ExportStoreError, match="no thread can be started"):
-            await store.note(["a"])
-    await store.note(["a"])

@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 from brex_accounting._clock import Clock
-from brex_accounting._files import check_path, create_database, is_there, make_folder, take_lock
+from brex_accounting._files import check_path, is_there, take_lock
+from brex_accounting._sqlite import BUSY, DAMAGED, Connection, Layout, check_companions, code_of, describe, open_file
 from brex_accounting.errors import ConfigurationError
 
-from .locking import acquire_with_backoff, in_a_thread
-from .tokens import StoredToken, decode, encode
+from .locking import acquire_with_backoff
+from .tokens import StoreBusyError, StoredToken, StoreError, decode, encode
 
-BUSY_TIMEOUT = 10.0
-"""Seconds that a load or a save waits for those of other processes."""
-APPLICATION_ID = int.from_bytes(b"Brex")
-SCHEMA = 1
-PRAGMAS = (
-    "PRAGMA synchronous = EXTRA",  # FULL, and the end of a transaction survives a power cut too
-    "PRAGMA fullfsync = ON",  # macOS: an fsync that deserves the name
-    "PRAGMA secure_delete = ON",  # an old token does not stay in a free page
-)
-TABLE = "CREATE TABLE tokens (key TEXT PRIMARY KEY, version INTEGER NOT NULL, stored BLOB NOT NULL)"
+LINGER = 0.5
+"""Seconds until idle connections are closed: a process may have thousands of files."""
 INSERT = "INSERT INTO tokens (version, stored, key) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
 UPDATE = "UPDATE tokens SET version = ?, stored = ? WHERE key = ? AND version = ?"
 SELECT = "SELECT CAST(stored AS BLOB) FROM tokens WHERE key = ?"  # of text, sqlite3's errors would show the content
 
-T = TypeVar("T")
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    database.execute("CREATE TABLE tokens (key TEXT PRIMARY KEY, version INTEGER NOT NULL, stored BLOB NOT NULL)")
+
+
+LAYOUT = Layout(
+    holds="tokens",
+    application_id=int.from_bytes(b"Brex"),
+    schema=1,
+    pragmas=(
+        "synchronous = EXTRA",  # FULL, and the end of a transaction survives a power cut too
+        "fullfsync = ON",  # macOS: an fsync that deserves the name
+        "secure_delete = ON",  # an old token does not stay in a free page
+    ),
+    make_tables=_make_tables,
+)
 
 
 class SQLiteTokenStore:
@@ -43,8 +52,11 @@ class SQLiteTokenStore:
     that had to be made are 0700. A file that is a symbolic link, belongs to another user, or that others can read or
     write is refused, and so is a folder that everybody can write to (without the sticky bit): there, others could put
     their files in the place of ours. Such a folder is left as it is; a folder inside it will do. Lock files are never
-    removed; whoever removes one while a refresh runs allows a second refresh beside it. An object of this class can be
-    pickled, and works in any thread, event loop or forked process.
+    removed; whoever removes one while a refresh runs allows a second refresh beside it.
+
+    All objects of this class for one file share two connections, one that saves and one that loads; they are closed
+    when nothing comes for a moment. Saves that come together are committed together, and each is on the disk when it
+    returns. An object can be pickled, and works in any thread, event loop or forked process.
 
     A save that has begun goes on to its end. Cancelling the task that awaits it takes effect afterwards, so that a lock
     around it is not let go too early.
@@ -58,30 +70,53 @@ class SQLiteTokenStore:
             "file:" URI), and on Windows, which has neither these locks nor these permissions.
     """
 
+    __module__ = "brex_accounting"  # pickles name the public place
+
     _clock = Clock()
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = check_path(path, "a token store", "MemoryTokenStore or a TokenStore of your own")
+        self._file = _File.at(self._path)
 
     def __repr__(self) -> str:
         return f"SQLiteTokenStore({str(self._path)!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._path,)
+
     async def load(self, key: str) -> StoredToken | None:
         """Give what is stored under a key; None: nothing, or no file yet."""
-        return await in_a_thread(partial(self._load, key))
+
+        def load(database: sqlite3.Connection) -> list[StoredToken | None]:
+            _check(self._path)
+            return [decode(document) for (document,) in database.execute(SELECT, (key,))]
+
+        try:
+            found = await self._file.loading.read(load)
+        except FileNotFoundError:
+            return None
+        if None in found:
+            raise _damaged(self._path)
+        return found[0] if found else None
 
     async def save(self, key: str, stored: StoredToken, *, expected_version: int | None) -> bool:
         """Store this if what is stored has the expected version (None: if there is nothing); return whether it did.
 
         When it returns, what was saved is on the disk.
         """
-        return await in_a_thread(partial(self._save, key, stored, expected_version))
+        statement, expected = (INSERT, ()) if expected_version is None else (UPDATE, (expected_version,))
+
+        def save(database: sqlite3.Connection) -> bool:
+            _check(self._path)
+            return database.execute(statement, (stored.version, encode(stored), key, *expected)).rowcount == 1
+
+        return await self._file.saving.write(save)
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[None]:
         """Hold the lock of a key, a file's lock that the kernel frees when the process dies.
 
-        Raises TimeoutError when it was not to be had within 30 seconds.
+        Raises TimeoutError when it could not be acquired within 30 seconds.
         """
         name = f"{self._path.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.lock"
         lock = await acquire_with_backoff(partial(take_lock, self._path.with_name(name)), self._clock)
@@ -90,72 +125,43 @@ class SQLiteTokenStore:
         finally:
             lock.release()
 
-    def _load(self, key: str) -> StoredToken | None:
-        if not is_there(self._path):
-            return None
-        rows = self._run(lambda database: [decode(document) for (document,) in database.execute(SELECT, (key,))])
-        if None in rows:
-            raise _damaged(self._path)
-        return rows[0] if rows else None
 
-    def _save(self, key: str, stored: StoredToken, expected_version: int | None) -> bool:
-        make_folder(self._path.parent)
-        if not is_there(self._path):
-            create_database(self._path)
-        statement, expected = (INSERT, ()) if expected_version is None else (UPDATE, (expected_version,))
+class _File:
+    """The connections to one file: loads do not wait behind saves."""
 
-        def save(database: sqlite3.Connection) -> bool:
-            return database.execute(statement, (stored.version, encode(stored), key, *expected)).rowcount == 1
+    _files: ClassVar[WeakValueDictionary[Path, _File]] = WeakValueDictionary()
 
-        return self._run(save)
+    def __init__(self, path: Path) -> None:
+        explain = partial(_explain, path)
+        self.saving = Connection(path, partial(open_file, path, LAYOUT), explain, linger=LINGER)
+        self.loading = Connection(path, partial(open_file, path, LAYOUT, make=False), explain, linger=LINGER)
 
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do something with a connection of its own: none is ever shared among threads or carried through a fork."""
-        for suffix in ("-journal", "-wal", "-shm"):
-            is_there(self._path.with_name(self._path.name + suffix))
-        try:
-            uri = f"{self._path.as_uri()}?mode=rw"  # never make the file: SQLite would make it for everybody
-            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)) as database:
-                _prepare(database, self._path)
-                return work(database)
-        except sqlite3.Error as error:
-            problem = _explain(error, self._path)
-        raise problem
+    @classmethod
+    def at(cls, path: Path) -> _File:
+        """Return those of this process. Two threads that come at once may make two, which does no harm."""
+        return cls._files.get(path) or cls._files.setdefault(path, cls(path))
 
 
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    """Make the table in an empty file; refuse a file of another application."""
-
-    def number(query: str) -> int:
-        return int(database.execute(query).fetchone()[0])
-
-    for pragma in PRAGMAS:
-        database.execute(pragma)
-    if number("PRAGMA application_id") != APPLICATION_ID:
-        database.execute("BEGIN IMMEDIATE")
-        if number("PRAGMA application_id") == number("SELECT count(*) FROM sqlite_master") == 0:
-            database.execute(TABLE)
-            database.execute(f"PRAGMA user_version = {SCHEMA}")
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute("COMMIT")
-        if number("PRAGMA application_id") != APPLICATION_ID:
-            raise ConfigurationError(f"{path} belongs to another application: pass a path of its own for the tokens.")
-    if number("PRAGMA user_version") != SCHEMA:
-        raise ConfigurationError(f"{path} was written by another version of brex-accounting: upgrade to the newest.")
+def _check(path: Path) -> None:
+    """Refuse what somebody has made of the file since it was opened."""
+    is_there(path)
+    check_companions(path)
 
 
-def _explain(error: sqlite3.Error, path: Path) -> Exception:
-    """Say what happened without SQLite's own words, some of which repeat what is stored."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return TimeoutError(f"{path} was busy for {BUSY_TIMEOUT:g} s: another process writes to it.")
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}:
-        return _damaged(path)
-    return OSError(f"{path} cannot be used: {getattr(error, 'sqlite_errorname', type(error).__name__)}.")
+def _explain(path: Path, error: BaseException, _unknown: bool) -> BaseException:  # noqa: FBT001 - `Connection` says it so
+    """Make the error for callers. SQLite's own words may repeat what is stored."""
+    if isinstance(error, sqlite3.Error):
+        code = code_of(error)
+        if code in DAMAGED:
+            return _damaged(path)
+        return (StoreBusyError if code in BUSY else StoreError)(f"{path} cannot be used: {describe(error)}.")
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return StoreError(f"{path} cannot be used: {error.strerror or type(error).__name__}.")
+    return error
 
 
 def _damaged(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is damaged, or no SQLite file. If it held tokens and there is no copy, move it away, and let each "
+        f"{path} is damaged, or not a SQLite file. If it held tokens and there is no copy, move it away, and let each "
         "customer consent again."
     )

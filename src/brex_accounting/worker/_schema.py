@@ -1,21 +1,19 @@
-"""The file of a SQLite store: its tables, its statements, and how it is opened."""
+"""The file of a SQLite store: its tables, its statements, and its errors."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
+from functools import partial
 from pathlib import Path
 
 from brex_accounting._clock import Clock
-from brex_accounting._files import create_database, is_there, make_folder
-from brex_accounting.errors import ConfigurationError, Outcome
+from brex_accounting._sqlite import DAMAGED, Layout, code_of, describe
+from brex_accounting.errors import Outcome
 
-from ._entries import StoreLostError
+from ._entries import ExportStoreError, StoreLostError
 from ._fenced import FINISHED_STATES, IS_OPEN, NAMES, OPEN_STATES, PRUNE_AT_ONCE, REPLACED, TOUCHED
 from ._store import COLUMNS
 
-BUSY_TIMEOUT = 10.0
-"""Seconds that a call waits for other processes' writes."""
 APPLICATION_ID = int.from_bytes(b"BrxE")
 SCHEMA = 1
 TABLES = (
@@ -69,56 +67,39 @@ PRUNE = f"""
 """  # noqa: S608 - our own names
 
 
-def open_database(path: Path, clock: Clock) -> sqlite3.Connection:
-    make_folder(path.parent)
-    if not is_there(path):
-        create_database(path)
-    for suffix in ("-wal", "-shm"):
-        is_there(path.with_name(path.name + suffix))
-    uri = f"{path.as_uri()}?mode=rw"  # never make the file: SQLite would make it for everybody
-    database = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
-    try:
-        _prepare(database, path, clock)
-    except BaseException:
-        database.close()
-        raise
-    return database
+def layout(clock: Clock) -> Layout:
+    return Layout(
+        holds="exports",
+        application_id=APPLICATION_ID,
+        schema=SCHEMA,
+        pragmas=("synchronous = FULL", "fullfsync = ON"),  # macOS: an fsync that deserves the name
+        make_tables=partial(_make_tables, clock),
+        wal=True,
+        newer=partial(StoreLostError, outcome=Outcome.NOT_APPLIED),
+    )
 
 
-def _prepare(database: sqlite3.Connection, path: Path, clock: Clock) -> None:
-    """Make the tables in an empty file; refuse a file of another application or a newer version."""
-
-    def number(query: str) -> int:
-        return int(database.execute(query).fetchone()[0])
-
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("PRAGMA fullfsync = ON")  # macOS: an fsync that deserves the name
-    if number("PRAGMA application_id") != APPLICATION_ID:
-        _use_wal(database)
-        database.execute("BEGIN IMMEDIATE")
-        if number("PRAGMA application_id") == number("SELECT count(*) FROM sqlite_master") == 0:
-            for statement in TABLES:
-                database.execute(statement)
-            database.execute("INSERT INTO store (made_at) VALUES (?)", (clock.wall(),))
-            database.execute(f"PRAGMA user_version = {SCHEMA}")
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute("COMMIT")
-        if number("PRAGMA application_id") != APPLICATION_ID:
-            raise ConfigurationError(f"{path} belongs to another application: pass a path of its own for the exports.")
-    if (found := number("PRAGMA user_version")) != SCHEMA:
-        message = f"{path} was written by a newer version of brex-accounting (schema {found}): upgrade."
-        raise StoreLostError(message, outcome=Outcome.NOT_APPLIED)
+def _make_tables(clock: Clock, database: sqlite3.Connection) -> None:
+    for statement in TABLES:
+        database.execute(statement)
+    database.execute("INSERT INTO store (made_at) VALUES (?)", (clock.wall(),))
 
 
-def _use_wal(database: sqlite3.Connection) -> None:
-    """Switch to WAL, for which SQLite does not wait while another process makes the same file."""
-    end = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                raise
-        else:
-            return
-        time.sleep(0.005)
+def lost(path: Path) -> StoreLostError:
+    message = f"{path} was removed or replaced: what it held is lost, unless there is a copy."
+    return StoreLostError(message, outcome=Outcome.NOT_APPLIED)
+
+
+def explain(path: Path, error: BaseException, unknown: bool) -> BaseException:  # noqa: FBT001 - `Connection` says it so
+    """Make the error for callers. SQLite's own words may repeat what is stored."""
+    outcome = Outcome.UNKNOWN if unknown else Outcome.NOT_APPLIED
+    if isinstance(error, sqlite3.Error):
+        if code_of(error) in {*DAMAGED, sqlite3.SQLITE_MISUSE}:
+            message = (
+                f"{path} is damaged, or not a store of exports ({describe(error)}): move it away, or bring back a copy."
+            )
+            return StoreLostError(message, outcome=outcome)
+        return ExportStoreError(f"{path} cannot be used: {describe(error)}.", outcome=outcome)
+    if isinstance(error, OSError):
+        return ExportStoreError(f"{path} cannot be used: {error.strerror or type(error).__name__}.", outcome=outcome)
+    return error

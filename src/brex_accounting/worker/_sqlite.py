@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,16 +13,18 @@ from typing import Any
 
 from brex_accounting._clock import Clock
 from brex_accounting._files import LockFile, check_path, is_locked, take_lock
+from brex_accounting._sqlite import Connection, open_file
 from brex_accounting.errors import ConfigurationError, Outcome
 
 from . import _schema as schema
-from ._connection import Connection
 from ._entries import ExportEntry, ExportStoreError
 from ._fenced import FencedStore
 from ._store import Tally, to_row, unknown
 
 LOOK_EVERY = 0.05
 """Seconds between two looks for what other processes noted; a look takes some 20 microseconds."""
+LINGER = 10.0
+"""Seconds until an idle connection is closed; the next call opens another one."""
 LOCK_ATTEMPTS = 3
 """Whoever asks whether a worker runs holds the lock for an instant."""
 
@@ -57,10 +57,15 @@ class SQLiteExportStore(FencedStore):
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = check_path(path, "an export store", "a store of your own")
         self._lock_path = self._path.with_name(f"{self._path.name}.lock")
-        self._connection: Connection | None = None
-        self._owner = 0
+        self._connection = Connection(
+            self._path,
+            partial(open_file, self._path, schema.layout(self._clock)),
+            partial(schema.explain, self._path),
+            linger=LINGER,
+            lost=partial(schema.lost, self._path),
+        )
         self._notes = 0
-        self._known: tuple[int, int] | None = None
+        self._known: tuple[int, int, int] | None = None
 
     def __repr__(self) -> str:
         return f"SQLiteExportStore({str(self._path)!r})"
@@ -84,7 +89,7 @@ class SQLiteExportStore(FencedStore):
                 rows |= {row[0]: ExportEntry(*row) for row in database.execute(query, values)}
             return sorted(rows.values(), key=lambda entry: entry.due)[:limit]
 
-        return await self._database().read(select)
+        return await self._connection.read(select)
 
     async def next_due(self, now: float) -> float | None:
         """Return when the next entry is due, in seconds since 1970."""
@@ -95,7 +100,7 @@ class SQLiteExportStore(FencedStore):
             (due,) = database.execute(schema.NEXT_DUE).fetchone()
             return None if due is None else max(now, due)
 
-        return await self._database().read(select)
+        return await self._connection.read(select)
 
     async def save(self, entries: Sequence[ExportEntry], *, forget: Sequence[ExportEntry] = ()) -> None:
         """Save all of these or none, and forget those."""
@@ -109,7 +114,7 @@ class SQLiteExportStore(FencedStore):
                 self._check_saved(database.executemany(schema.SAVE, rows).rowcount, len(rows))
             database.executemany(schema.FORGET, forgotten)
 
-        await self._database().write(save)
+        await self._connection.write(save)
 
     async def get(self, record_id: str) -> ExportEntry | None:
         """Return one entry. None: the record is not known."""
@@ -118,7 +123,7 @@ class SQLiteExportStore(FencedStore):
             row = database.execute(f"{schema.SELECT} WHERE record_id = ?", (record_id,)).fetchone()
             return None if row is None else ExportEntry(*row)
 
-        return await self._database().read(select)
+        return await self._connection.read(select)
 
     async def marks(self) -> tuple[datetime, datetime | None]:
         """Return since when the store remembers everything, and how far the bills were seen."""
@@ -127,13 +132,13 @@ class SQLiteExportStore(FencedStore):
             made_at, until = database.execute("SELECT made_at, bills_until FROM store").fetchone()
             return datetime.fromtimestamp(made_at, UTC), until and datetime.fromisoformat(until)
 
-        return await self._database().read(select)
+        return await self._connection.read(select)
 
     async def wait(self, seconds: float) -> None:
         """Wait so long, or until somebody has noted something since the last call of `due` or `wait`."""
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0:
-            known, self._known = self._known, await self._database().read(self._version)
+            known, self._known = self._known, await self._connection.read(self._version)
             if known not in {None, self._known}:
                 return
             await asyncio.sleep(min(LOOK_EVERY, left))
@@ -146,13 +151,11 @@ class SQLiteExportStore(FencedStore):
         def select(database: sqlite3.Connection) -> list[ExportEntry]:
             return [ExportEntry(*row) for row in database.execute(schema.HELD)]
 
-        return await self._database().read(select)
+        return await self._connection.read(select)
 
     async def aclose(self) -> None:
         """Close the connection. The next call opens another one."""
-        connection, self._connection = self._connection, None
-        if connection is not None and self._owner == os.getpid():
-            await connection.aclose()
+        await self._connection.aclose()
 
     async def _note(self, record_ids: Sequence[str], bills_until: datetime | None) -> None:
         until = None if bills_until is None else bills_until.isoformat(timespec="microseconds")
@@ -165,7 +168,7 @@ class SQLiteExportStore(FencedStore):
                 database.execute(f"UPDATE store SET {mark}", (until, now))  # noqa: S608 - our own words
             self._notes += 1
 
-        await self._database().write(note)
+        await self._connection.write(note)
 
     async def _tally(self) -> Tally:
         def count(database: sqlite3.Connection) -> Tally:
@@ -179,7 +182,7 @@ class SQLiteExportStore(FencedStore):
             until, polled_at, worker = database.execute("SELECT bills_until, polled_at, worker FROM store").fetchone()
             return Tally(numbers, oldest, until and datetime.fromisoformat(until), polled_at, worker)
 
-        tally = await self._database().read(count)
+        tally = await self._connection.read(count)
         return tally if is_locked(self._lock_path) else tally.without_worker()
 
     async def _change(self, record_id: str, change: Callable[..., ExportEntry]) -> None:
@@ -192,7 +195,7 @@ class SQLiteExportStore(FencedStore):
             database.execute(schema.TOUCH, (record_id,))
             self._notes += 1
 
-        await self._database().write(replace)
+        await self._connection.write(replace)
 
     # -- one worker --
 
@@ -221,28 +224,17 @@ class SQLiteExportStore(FencedStore):
                 database.execute("UPDATE store SET made_at = max(made_at, min(?, ?))", (moment, self._clock.wall()))
             return number
 
-        return await self._database().write(delete)
+        return await self._connection.write(delete)
 
     async def _execute(self, statement: str, *values: str) -> None:
         def execute(database: sqlite3.Connection) -> None:
             database.execute(statement, values)
 
-        await self._database().write(execute)
+        await self._connection.write(execute)
 
-    # -- the database --
-
-    def _database(self) -> Connection:
-        if self._connection is None or self._owner != os.getpid():
-            self._connection, self._owner = (
-                Connection(self._path, partial(schema.open_database, self._path, self._clock)),
-                os.getpid(),
-            )
-            weakref.finalize(self, _end, self._connection, self._owner)
-        return self._connection
-
-    def _version(self, database: sqlite3.Connection) -> tuple[int, int]:
-        """Changes when another connection has committed, or this one has noted something."""
-        return database.execute("PRAGMA data_version").fetchone()[0], self._notes
+    def _version(self, database: sqlite3.Connection) -> tuple[int, int, int]:
+        """Changes when another connection has committed, or this one has noted something or was opened again."""
+        return self._connection.opened, database.execute("PRAGMA data_version").fetchone()[0], self._notes
 
     async def _take_lock(self) -> LockFile:
         for attempt in range(LOCK_ATTEMPTS):
@@ -262,9 +254,3 @@ def _take(path: Any) -> LockFile | None:
         problem = error
     message = f"{path} cannot be locked: {problem.strerror or type(problem).__name__}."
     raise ExportStoreError(message, outcome=Outcome.NOT_APPLIED)
-
-
-def _end(connection: Connection, owner: int) -> None:
-    """End the thread of a store that nobody refers to any more; in a forked process, it is the parent's."""
-    if owner == os.getpid():
-        connection.end()
