@@ -9,8 +9,15 @@ find_python() {
 
 identity() { "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2> /dev/null; }
 
-# In a folder that was moved, the interpreter that the script names is gone.
-has_pip() { local line; { read -r line < "$1/bin/pip"; } 2> /dev/null && [ -x "${line#'#!'}" ]; }
+# In a folder that was moved or copied, the script names the interpreter of another place: in its first line or, if the
+# path has spaces, quoted in the second.
+has_pip() {
+  local interpreter quoted
+  { read -r interpreter && read -r quoted; } 2> /dev/null < "$1/bin/pip" || return 1
+  interpreter=${interpreter#'#!'}
+  if [ "$interpreter" = /bin/sh ]; then quoted=${quoted#*'"'} interpreter=${quoted%%'"'*}; fi
+  [ -x "$interpreter" ] && [ "${interpreter%/*}" -ef "$1/bin" ]
+}
 
 make_venv() {
   find_python

@@ -14,24 +14,32 @@ from tests.support.project import ROOT
 # Its environments download nothing: these tests are about making and mending them.
 VENV = """
 [ "$1 $2" = "-m venv" ] || exec "{python}" "$@"
-mkdir -p "$3/bin" && cp "{root}/in the environment"/* "$3/bin"
+mkdir -p "$3/bin" && cd "$3/bin" && cp "{folder}/in the environment/python" .
+sed "s#IN_HERE#$PWD#" "{folder}/in the environment/pip" > pip && chmod +x pip
 """
+# As pip writes its script: where the path has spaces, a shell finds the interpreter.
+PIP = 'import os, sys; sys.exit("PIP_FAILS" in os.environ)'
+SCRIPTS = {
+    "plain": f"#!IN_HERE/python\n{PIP}\n",
+    "spaces": f"""#!/bin/sh\n'''exec' "IN_HERE/python" "$0" "$@"\n' '''\n{PIP}\n""",
+}
 
 
 class SetUp:
     """A copy of the scripts, and a Python that makes environments without downloading anything."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "project"
         for name in ("scripts", "requirements"):
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", root)
-        for name, text in (("python", f'exec "{sys.executable}" "$@"'), ("pip", 'test -z "$PIP_FAILS"')):
-            self.command(f"in the environment/{name}", text)
-        self.python = self.command("python", VENV.format(python=sys.executable, root=root))
+            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", self.root)
+        self.command("in the environment/python", f'exec "{sys.executable}" "$@"')
+        (folder / "in the environment" / "pip").write_text(SCRIPTS["spaces" if " " in str(folder) else "plain"])
+        self.python = self.command("python", VENV.format(python=sys.executable, folder=folder))
 
     def command(self, name: str, text: str) -> Path:
-        path = self.root / name
+        path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
@@ -47,9 +55,11 @@ class SetUp:
         )
 
 
-@pytest.fixture
-def set_up(tmp_path: Path) -> SetUp:
-    return SetUp(tmp_path)
+@pytest.fixture(params=["plain", "with spaces"])
+def set_up(tmp_path: Path, request: pytest.FixtureRequest) -> SetUp:
+    folder = tmp_path / request.param
+    folder.mkdir()
+    return SetUp(folder)
 
 
 def complaint(run: subprocess.CompletedProcess[str]) -> str:
@@ -69,12 +79,14 @@ def test_installs_once(set_up: SetUp) -> None:
     assert set_up.run("tests").stdout == "Installing what the tests need\n"
 
 
-@pytest.mark.parametrize("damage", ["python is gone", "no pip", "the folder was moved"])
+@pytest.mark.parametrize("damage", ["python is gone", "no pip", "the folder was moved", "the folder was copied"])
 def test_an_environment_that_does_not_work_is_made_again(set_up: SetUp, damage: str) -> None:
     set_up.run()
     folder = set_up.root / ".venv" / "bin"
-    if damage == "the folder was moved":
-        (folder / "pip").write_text("#!/gone/.venv/bin/python\n")
+    if damage == "the folder was copied":
+        set_up.root = shutil.copytree(set_up.root, set_up.folder / "copy")
+    elif damage == "the folder was moved":
+        set_up.root = set_up.root.rename(set_up.folder / "elsewhere")
     else:
         (folder / ("pip" if damage == "no pip" else "python")).unlink()
     again = set_up.run()
