@@ -195,9 +195,8 @@ def _body_facts(response: Response) -> str:
 
 
 def _classify_refusal(response: Response, *, doubt: bool, now: float) -> AttemptOutcome[Any]:
-    envelope = read_envelope(response.body)
-    wait = retry_after(response.headers, now)
-    status, code = response.status, envelope.error_code
+    status, wait = response.status, retry_after(response.headers, now)
+    code, message, details = _read_envelope(response.body)
     refusal = refusal_of(status, code)
     in_doubt = status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     retry, reach = Retry.NO, Reach.AWAY if status in _GATEWAY else Reach.ANSWERED
@@ -207,7 +206,7 @@ def _classify_refusal(response: Response, *, doubt: bool, now: float) -> Attempt
         retry, reach = Retry.THROTTLED, Reach.THROTTLED
     elif refusal.error is errors.ConflictError and doubt:
         retry = Retry.ONCE
-    said = f"{status} {printable(code or '')}".rstrip() + (f": {envelope.message}" if envelope.message else "")
+    said = f"{status} {printable(code or '')}".rstrip() + (f": {message}" if message else "")
     if code is None:
         said += f" {_body_facts(response)}"
     return AttemptOutcome(
@@ -216,11 +215,11 @@ def _classify_refusal(response: Response, *, doubt: bool, now: float) -> Attempt
         attributes={
             "status": status,
             "error_code": code,
-            "message": envelope.message,
-            "details": envelope.details,
+            "message": message,
+            "details": details,
             "trace_id": response.trace_id,
             "retry_after": wait,
-            **refusal.attributes(envelope.details),
+            **refusal.attributes(details),
         },
         retry=retry,
         doubt=in_doubt,
@@ -232,36 +231,26 @@ def _classify_refusal(response: Response, *, doubt: bool, now: float) -> Attempt
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What an error's body says."""
-
-    error_code: str | None
-    message: str
-    details: dict[str, Any]
-
-
-def read_envelope(body: bytes) -> Envelope:
-    """Read every published error body: the API's, the gateway's, and the latter under `errors`."""
+def _read_envelope(body: bytes) -> tuple[str | None, str, dict[str, Any]]:
+    """Read the code, message and details of an error: the API's envelope, the gateway's, or the latter in `errors`."""
     try:
         document: Any = decode(Anything, body)
     except ValueError:
         document = None
-    if isinstance(document, dict):
-        inner = document.get("errors")
-        if isinstance(inner, list):
-            inner = next(iter(inner), None)
-        if isinstance(inner, dict) and "error_code" not in document:
-            document = inner
-        codes = (document.get(name) for name in ("error_code", "code", "type"))
-        message, details = document.get("message"), document.get("details")
-        return Envelope(
-            error_code=next((code for code in codes if isinstance(code, str) and code), None),
-            message=printable(message) if isinstance(message, str) else "",
-            details=details if isinstance(details, dict) else {},
-        )
-    return Envelope(
-        error_code=None, message=printable(body[: 16 * EXCERPT_LENGTH].decode("utf-8", "replace")), details={}
+    if not isinstance(document, dict):
+        return None, printable(body[: 16 * EXCERPT_LENGTH].decode("utf-8", "replace")), {}
+    inner = document.get("errors")
+    if isinstance(inner, list):
+        inner = next(iter(inner), None)
+    if isinstance(inner, dict) and "error_code" not in document:
+        document = inner
+    codes = (document.get(name) for name in ("error_code", "code", "type"))
+    code = next((code for code in codes if isinstance(code, str) and code), None)
+    message, details = document.get("message"), document.get("details")
+    return (
+        code,
+        printable(message) if isinstance(message, str) else "",
+        details if isinstance(details, dict) else {},
     )
 
 

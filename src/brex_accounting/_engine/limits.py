@@ -38,8 +38,7 @@ class RateLimiter:
         self._running = Counter[asyncio.AbstractEventLoop]()
         self._ended: deque[float] = deque()
         self._paused_until = 0.0
-        self._again = Line()
-        self._first = Line()
+        self._line = Line()
 
     @property
     def running(self) -> int:
@@ -57,20 +56,19 @@ class RateLimiter:
         A call that comes `again` arrived before all those that wait for their first attempt.
         """
         loop = asyncio.get_running_loop()
-        line = self._again if again else self._first
         with self._lock:
-            if not self._again and not line and self._wait() == 0:
+            if self._line.is_empty_before(again=again) and self._wait() == 0:
                 self._running[loop] += 1
                 return
             waiter = Waiter()
-            line.join(waiter)
+            self._line.join(waiter, again=again)
         try:
-            while (seconds := self._turn(waiter, line)) != 0:
+            while (seconds := self._turn(waiter)) != 0:
                 await waiter.wait(seconds)
         except BaseException:
             with self._lock:
-                line.leave(waiter)
-                self._wake_head()
+                self._line.leave(waiter)
+                self._line.wake_head()
             raise
 
     def release(self, loop: asyncio.AbstractEventLoop | None = None, *, used: bool = True) -> None:
@@ -82,30 +80,23 @@ class RateLimiter:
             self._running[loop] -= 1
             if used and self._limit is not None:
                 self._ended.append(self._clock.monotonic())
-            self._wake_head()
+            self._line.wake_head()
 
-    def _turn(self, waiter: Waiter, line: Line) -> float | None:
+    def _turn(self, waiter: Waiter) -> float | None:
         """Take a place if it is this waiter's turn (0), or return how long to wait (None: until it is woken)."""
         with self._lock:
-            seconds = self._wait() if self._head() is waiter else None
+            seconds = self._wait() if self._line.head() is waiter else None
             if seconds == 0:
-                line.leave(waiter)
+                self._line.leave(waiter)
                 self._running[waiter.loop] += 1
-                self._wake_head()
+                self._line.wake_head()
             elif seconds is None and self._spans(waiter.loop):
                 seconds = LOOK_AGAIN
             return seconds
 
-    def _head(self) -> Waiter | None:
-        return self._again.head() or self._first.head()
-
-    def _wake_head(self) -> None:
-        if (head := self._head()) is not None:
-            head.wake()
-
     def _spans(self, loop: asyncio.AbstractEventLoop) -> bool:
         others = any(count and other is not loop for other, count in self._running.items())
-        return others or self._again.spans(loop) or self._first.spans(loop)
+        return others or self._line.spans(loop)
 
     def _wait(self) -> float | None:
         """Seconds until there may be a place, or None: when an attempt has ended."""

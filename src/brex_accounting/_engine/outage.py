@@ -72,7 +72,7 @@ class Outage:
         finally:
             with self._lock:
                 self._line.leave(waiter)
-                self._wake(self._line.head())
+                self._line.wake_head()
         if turn is Turn.GO:  # not all in the same moment
             await self._clock.sleep(self._clock.uniform(0.0, min(self._pause, LONGEST_SPREAD)))
         return turn
@@ -98,7 +98,7 @@ class Outage:
         """The probe was not sent: the next call in line sends one."""
         with self._lock:
             self._prober = None
-            self._wake(self._line.head())
+            self._line.wake_head()
 
     def observe(
         self, result: AttemptOutcome[Any], sent_at: float, *, probe: bool, retries: int, policy: RetryPolicy
@@ -108,7 +108,7 @@ class Outage:
             if probe:
                 self._prober = None
             if result.retry is Retry.AT_ONCE:  # another attempt goes out in its place
-                self._wake(self._line.head())
+                self._line.wake_head()
             elif result.reach is Reach.ANSWERED:
                 self._failures = 0
                 self._successes += 1
@@ -142,9 +142,4 @@ class Outage:
 
     def _wake_all(self) -> None:
         for waiter in self._line:
-            waiter.wake()
-
-    @staticmethod
-    def _wake(waiter: Waiter | None) -> None:
-        if waiter is not None:
             waiter.wake()

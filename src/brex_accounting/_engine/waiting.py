@@ -51,37 +51,42 @@ class Waiter:
 
 
 class Line:
-    """Waiters in the order of their arrival."""
+    """Waiters in the order of their arrival. Those who come again, who arrived earlier, go before the others."""
 
     def __init__(self) -> None:
-        self._waiters: dict[Waiter, None] = {}
+        self._again: dict[Waiter, None] = {}
+        self._first: dict[Waiter, None] = {}
         self._loops = Counter[asyncio.AbstractEventLoop]()
 
-    def __bool__(self) -> bool:
-        return bool(self._waiters)
-
     def __iter__(self) -> Iterator[Waiter]:
-        return iter(list(self._waiters))
+        return iter([*self._again, *self._first])
 
-    def join(self, waiter: Waiter) -> None:
-        self._waiters[waiter] = None
+    def is_empty_before(self, *, again: bool) -> bool:
+        """Whether nobody would be ahead of somebody who joins now."""
+        return not (self._again if again else self._loops)
+
+    def join(self, waiter: Waiter, *, again: bool = False) -> None:
+        (self._again if again else self._first)[waiter] = None
         self._loops[waiter.loop] += 1
 
     def leave(self, waiter: Waiter) -> None:
-        if waiter in self._waiters:
-            del self._waiters[waiter]
-            self._loops[waiter.loop] -= 1
-            if not self._loops[waiter.loop]:
-                del self._loops[waiter.loop]
+        for waiters in (self._again, self._first):
+            if waiter in waiters:
+                del waiters[waiter]
+                self._loops -= Counter([waiter.loop])
 
     def head(self) -> Waiter | None:
         """The first whose loop is still open."""
-        while self._waiters:
-            first = next(iter(self._waiters))
+        while waiters := self._again or self._first:
+            first = next(iter(waiters))
             if not first.loop.is_closed():
                 return first
             self.leave(first)
         return None
+
+    def wake_head(self) -> None:
+        if (head := self.head()) is not None:
+            head.wake()
 
     def spans(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether tasks of another loop wait here too."""
