@@ -32,7 +32,7 @@ class Redirect:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """Answer the browser in the end, whatever it is."""
+        """Answer the browser in the end, whatever happens."""
         try:
             yield
         finally:
