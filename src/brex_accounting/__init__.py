@@ -9,168 +9,74 @@ from typing import TYPE_CHECKING
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ._auth.consent import Consent as Consent
-    from ._auth.consent import begin_consent as begin_consent
+    from ._auth.consent import Consent as Consent, begin_consent as begin_consent  # noqa: I001 - or one statement a name
     from ._auth.memory_store import MemoryTokenStore as MemoryTokenStore
     from ._auth.oauth2 import (
         PRODUCTION_TOKEN_URL as PRODUCTION_TOKEN_URL,
-    )
-    from ._auth.oauth2 import (
         STAGING_TOKEN_URL as STAGING_TOKEN_URL,
-    )
-    from ._auth.oauth2 import (
         OAuth2 as OAuth2,
     )
     from ._auth.onboarding import save_grant as save_grant
     from ._auth.redemption import finish_consent as finish_consent
     from ._auth.sqlite_store import SQLiteTokenStore as SQLiteTokenStore
-    from ._auth.tokens import StoredToken as StoredToken
-    from ._auth.tokens import Token as Token
-    from ._auth.tokens import TokenStore as TokenStore
+    from ._auth.tokens import StoredToken as StoredToken, Token as Token, TokenStore as TokenStore
     from ._engine.attempt import Attempt as Attempt
     from ._engine.limits import RateLimit as RateLimit
     from ._http.aiohttp import aiohttp_transport as aiohttp_transport
     from ._retry import RetryPolicy as RetryPolicy
     from .auth import UserToken as UserToken
-    from .client import PRODUCTION as PRODUCTION
-    from .client import STAGING as STAGING
-    from .client import BrexAccounting as BrexAccounting
+    from .client import PRODUCTION as PRODUCTION, STAGING as STAGING, BrexAccounting as BrexAccounting
     from .errors import (
         APIError as APIError,
-    )
-    from .errors import (
         BadRequestError as BadRequestError,
-    )
-    from .errors import (
         BrexError as BrexError,
-    )
-    from .errors import (
         CallTimeoutError as CallTimeoutError,
-    )
-    from .errors import (
         ConfigurationError as ConfigurationError,
-    )
-    from .errors import (
         ConflictError as ConflictError,
-    )
-    from .errors import (
         ConnectionFailedError as ConnectionFailedError,
-    )
-    from .errors import (
         DuplicateRecordsError as DuplicateRecordsError,
-    )
-    from .errors import (
         ForbiddenError as ForbiddenError,
-    )
-    from .errors import (
         IntegrationExistsError as IntegrationExistsError,
-    )
-    from .errors import (
         IntegrationNotActiveError as IntegrationNotActiveError,
-    )
-    from .errors import (
         InvalidResponseError as InvalidResponseError,
-    )
-    from .errors import (
         NotFoundError as NotFoundError,
-    )
-    from .errors import (
         Outcome as Outcome,
-    )
-    from .errors import (
         RateLimitedError as RateLimitedError,
-    )
-    from .errors import (
         ReauthorizationRequiredError as ReauthorizationRequiredError,
-    )
-    from .errors import (
         RecordsNotReadyError as RecordsNotReadyError,
-    )
-    from .errors import (
         ServerError as ServerError,
-    )
-    from .errors import (
         TokenRefreshError as TokenRefreshError,
-    )
-    from .errors import (
         UnauthorizedError as UnauthorizedError,
-    )
-    from .errors import (
         UnprocessableError as UnprocessableError,
-    )
-    from .errors import (
         VendorAccountMismatchError as VendorAccountMismatchError,
-    )
-    from .errors import (
         WebhookVerificationError as WebhookVerificationError,
     )
     from .integrations import Integrations as Integrations
     from .models import (
         AccountingFieldValue as AccountingFieldValue,
-    )
-    from .models import (
         AccountingRecord as AccountingRecord,
-    )
-    from .models import (
         ExportFailed as ExportFailed,
-    )
-    from .models import (
         ExportResult as ExportResult,
-    )
-    from .models import (
         ExportSucceeded as ExportSucceeded,
-    )
-    from .models import (
         Integration as Integration,
-    )
-    from .models import (
         IntegrationStatus as IntegrationStatus,
-    )
-    from .models import (
         InvalidRecord as InvalidRecord,
-    )
-    from .models import (
         LineItem as LineItem,
-    )
-    from .models import (
         LineItemType as LineItemType,
-    )
-    from .models import (
         Money as Money,
-    )
-    from .models import (
         Receipt as Receipt,
-    )
-    from .models import (
         RecordPage as RecordPage,
-    )
-    from .models import (
         RecordType as RecordType,
-    )
-    from .models import (
         ReportOutcome as ReportOutcome,
-    )
-    from .models import (
         ReviewStatus as ReviewStatus,
-    )
-    from .models import (
         SourceType as SourceType,
-    )
-    from .models import (
         User as User,
-    )
-    from .models import (
         Vendor as Vendor,
     )
-    from .records import Records as Records
-    from .records import RecordStream as RecordStream
+    from .records import Records as Records, RecordStream as RecordStream
     from .webhooks import (
         RecordsReadyForExport as RecordsReadyForExport,
-    )
-    from .webhooks import (
         UnknownEvent as UnknownEvent,
-    )
-    from .webhooks import (
         verify_webhook as verify_webhook,
     )
 else:

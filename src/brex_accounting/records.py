@@ -15,7 +15,7 @@ from ._records.paging import QUERY, check_ids_of
 from ._records.parsing import read_record
 from ._records.query import DEFAULT_LIMIT, MAX_IDS, RecordQuery, check_ids, check_limit
 from ._records.reporting import REPORT, check_names_all, check_results, report_all, report_request
-from ._records.stream import RecordStream, stream_pages, stream_ready, stream_records
+from ._records.stream import RecordStream, stream, stream_ready, to_page, to_records
 from .errors import ConfigurationError
 from .models import AccountingRecord, ExportResult, InvalidRecord, RecordPage, ReportOutcome
 
@@ -195,7 +195,7 @@ class Records:
             updated_before=updated_before,
             single_entry=single_entry,
         )
-        return stream_pages(self._engine, query, ids, cursor, on_invalid)
+        return stream(self._engine, query, to_page, ids=ids, cursor=cursor, on_invalid=on_invalid)
 
     def iterate(
         self,
@@ -219,7 +219,7 @@ class Records:
             updated_before=updated_before,
             single_entry=single_entry,
         )
-        return stream_records(self._engine, query, ids, cursor, on_invalid)
+        return stream(self._engine, query, to_records, ids=ids, cursor=cursor, on_invalid=on_invalid)
 
     async def report(self, results: Sequence[ExportResult], *, idempotency_key: str | None = None) -> tuple[str, ...]:
         """Report what became of records, with one request: the API takes all of the results, or none.

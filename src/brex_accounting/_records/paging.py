@@ -39,8 +39,9 @@ P = TypeVar("P", bound=Page)
 Place = tuple[int, str | None]
 """A request of several, and the cursor within it."""
 
-MAX_PAGES_WITHOUT_NEWS = 1000
-"""In a row. A server that filters after it has cut its pages sends many empty ones, but not without end."""
+MAX_PAGES_WITHOUT_NEWS = 500
+"""In a row. A server that filters after it has cut its pages sends many empty ones, but not without end. Half of what
+the rate limit allows in a minute, so the error does not wait for it."""
 
 HEAD_START = 8
 """Turns of the event loop that a fetch gets before the caller goes to work. Its request is out after 5, and so is on

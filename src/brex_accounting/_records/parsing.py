@@ -212,8 +212,13 @@ def _read_record(body: bytes) -> AccountingRecord:
 
 def _check_text(body: bytes) -> None:
     """Check that what the decoder skips is text too."""
-    if not body.isascii():
+    if body.isascii():
+        return
+    with suppress(UnicodeDecodeError):  # its text would show what stands there
         body.decode()
+        return
+    message = "the JSON is not UTF-8"
+    raise ValueError(message)
 
 
 def _invalid(source: bytes, error: ValueError) -> InvalidRecord:

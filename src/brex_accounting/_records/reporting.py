@@ -260,8 +260,9 @@ class _Batch:
             if isinstance(self._error, NotFoundError):
                 self._end(record_id, "not_found", "There is no such record.", self._error)
         elif status == ReviewStatus.EXPORTED and not failed:
-            by = "by this call, whose answer was lost, or before it" if in_doubt else "before this call"
-            self._end(record_id, "already_exported", f"It was exported {by}.")
+            ours = in_doubt or record_id in self._passed_over
+            text = "It was exported, by this call or before it." if ours else "It was exported before this call."
+            self._end(record_id, "already_exported", text)
         elif status == ReviewStatus.READY_FOR_EXPORT:
             pass
         elif not failed or not (in_doubt or record_id in self._passed_over):

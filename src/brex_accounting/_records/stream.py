@@ -95,48 +95,41 @@ class RecordStream(AsyncIterator[T_co], Generic[T_co]):
         raise TypeError(message)
 
 
-def stream_pages(
-    engine: Engine, query: RecordQuery, ids: object, cursor: object, on_invalid: OnInvalid | None
-) -> RecordStream[RecordPage]:
+def stream(
+    engine: Engine,
+    query: RecordQuery,
+    unpack: Callable[[FoundPage], Iterable[T_co | InvalidRecord]],
+    *,
+    ids: object,
+    cursor: object,
+    on_invalid: OnInvalid | None,
+) -> RecordStream[T_co]:
     """Check what is left to check of a caller's arguments, and make the stream. Raises ConfigurationError."""
-    return RecordStream(_pages(engine, query, ids, cursor, on_invalid), _to_page, on_invalid)
-
-
-def stream_records(
-    engine: Engine, query: RecordQuery, ids: object, cursor: object, on_invalid: OnInvalid | None
-) -> RecordStream[AccountingRecord]:
-    """As `stream_pages`."""
-    return RecordStream(_pages(engine, query, ids, cursor, on_invalid), _to_records, on_invalid)
+    parts: list[Part] = [(query, None)] if ids is None else [(query, each) for each in split(check_ids(ids))]
+    start = None if cursor is None else check_text(cursor, "cursor")
+    if start is not None and len(parts) > 1:
+        raise ConfigurationError("cursor continues one request, and these ids take several: leave cursor out.")
+    _check_handler(on_invalid)
+    return RecordStream(RecordPaginator(engine, parts, lenient=on_invalid is not None).pages(start), unpack, on_invalid)
 
 
 def stream_ready(engine: Engine, query: RecordQuery, on_invalid: OnInvalid | None) -> RecordStream[AccountingRecord]:
-    """Make the stream of all that is ready; of the query only `limit` and `updated_after` count."""
+    """Make the stream of all that is ready, for a query with no filter but `updated_after`."""
     _check_handler(on_invalid)
-    since = RecordQuery(limit=query.limit, updated_after=query.updated_after or BEFORE_ALL_RECORDS)
+    since = replace(query, updated_after=query.updated_after or BEFORE_ALL_RECORDS)
     parts: list[Part] = [
         (replace(since, review_status=str(ReviewStatus.READY_FOR_EXPORT)), None),
         (replace(since, source_type=str(SourceType.BILL)), None),  # the filter by review status finds no bills
     ]
     paginator = RecordPaginator(engine, parts, lenient=on_invalid is not None, only_ready=True)
-    return RecordStream(paginator.pages(), _to_records, on_invalid)
+    return RecordStream(paginator.pages(), to_records, on_invalid)
 
 
-def _pages(
-    engine: Engine, query: RecordQuery, ids: object, cursor: object, on_invalid: OnInvalid | None
-) -> Prefetcher[FoundPage]:
-    parts: list[Part] = [(query, None)] if ids is None else [(query, each) for each in split(check_ids(ids))]
-    start = None if cursor is None else check_text(cursor, "cursor")
-    if start is not None and len(parts) > 1:
-        raise ConfigurationError("cursor leads on within one request, and these ids take several: leave cursor out.")
-    _check_handler(on_invalid)
-    return RecordPaginator(engine, parts, lenient=on_invalid is not None).pages(start)
-
-
-def _to_page(found: FoundPage) -> Iterable[RecordPage | InvalidRecord]:
+def to_page(found: FoundPage) -> Iterable[RecordPage | InvalidRecord]:
     return [*found.invalid, found.page]
 
 
-def _to_records(found: FoundPage) -> Iterable[AccountingRecord | InvalidRecord]:
+def to_records(found: FoundPage) -> Iterable[AccountingRecord | InvalidRecord]:
     return [*found.invalid, *found.page.items]
 
 
