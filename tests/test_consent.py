@@ -687,6 +687,8 @@ async def test_wrong_arguments(options: dict[str, Any], text: str) -> None:
         (REDIRECT, {"scopes": "openid"}, "scopes must be a list"),
         (REDIRECT, {"scopes": ["openid offline_access"]}, "scopes must be a list"),
         (REDIRECT, {"scopes": [7]}, "scopes must be a list"),
+        (REDIRECT, {"scopes": None}, "scopes must be a list"),
+        (REDIRECT, {"scopes": iter(["openid"])}, "scopes must be a list"),
         (REDIRECT, {"issuer": "http://issuer.example"}, "issuer must be https"),
         (REDIRECT, {"issuer": None}, "issuer must be a string"),
     ],

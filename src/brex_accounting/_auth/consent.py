@@ -103,8 +103,7 @@ async def begin_consent(
     route = Route(transport, ssl_context, proxy)
     check_text(client_id, "client_id")
     _check_redirect_uri(redirect_uri)
-    if isinstance(scopes, str) or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in scopes):
-        raise ConfigurationError("scopes must be a list of strings, each one scope: no spaces in them, none empty.")
+    _check_scopes(scopes)
     _check_extra(extra)
     server = await discover(issuer, route, _clock)
     state, code_verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
@@ -126,6 +125,12 @@ def _check_redirect_uri(value: object) -> None:
     if isinstance(value, str) and "#" in value:
         raise ConfigurationError("redirect_uri must not hold a fragment.")
     check_base_url(value.partition("?")[0] if isinstance(value, str) else value, "redirect_uri")
+
+
+def _check_scopes(scopes: object) -> None:
+    given = scopes if isinstance(scopes, Sequence) and not isinstance(scopes, str) else [None]
+    if not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in given):
+        raise ConfigurationError("scopes must be a list of strings, each one scope: no spaces in them, none empty.")
 
 
 def _check_extra(extra: object) -> None:
