@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from sphinx.util.inventory import InventoryFile
 
+pytestmark = pytest.mark.timeout(300)  # building the site takes a while on a busy machine
+
 ROOT = Path(__file__).parent.parent
 MODULES = ("brex_accounting", "brex_accounting.worker", "brex_accounting.postgres", "brex_accounting.sandbox")
 
