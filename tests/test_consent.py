@@ -262,13 +262,19 @@ async def test_callbacks_that_are_refused(fields: dict[str, str], error: type[Br
         assert await w.store.load(w.key) is None
 
 
-@pytest.mark.parametrize(
-    "callback", [None, "", REDIRECT, f"{REDIRECT}&code=x", f"{REDIRECT}&state=a&state=b", "http://["]
-)
+@pytest.mark.parametrize("callback", ["", REDIRECT, f"{REDIRECT}&code=x", f"{REDIRECT}&state=a&state=b", "http://["])
 async def test_what_is_no_callback(callback: Any) -> None:
     async with world() as w:
         with pytest.raises(ConfigurationError, match="not an answer to a consent"):
             await w.finish(await w.begin(), callback)
+
+
+@pytest.mark.parametrize("callback", [None, httpx.URL(f"{REDIRECT}&state=x&code=CANARY"), b"/?code=CANARY"])
+async def test_a_callback_that_is_not_text(callback: Any) -> None:
+    async with world() as w:
+        with pytest.raises(ConfigurationError, match="callback_url must be a string, such as") as caught:
+            await w.finish(await w.begin(), callback)
+        assert_holds_no("CANARY", caught.value)
 
 
 async def test_a_customer_who_refuses() -> None:

@@ -86,13 +86,16 @@ async def finish_consent(
         ReauthorizationRequiredError: The customer refused.
         TokenRefreshError: The authorization server refused, or could not be asked; or the tokens could not be saved.
     """
-    callback, secret = _read(callback_url), Given(client_secret)
+    is_text = isinstance(callback_url, str)
+    callback, secret = _read(callback_url) if is_text else None, Given(client_secret)
     del callback_url, client_secret  # or they would stand in tracebacks that show locals
     proxy = veil(proxy)
     check_asyncio()
     route = Route(transport, ssl_context, proxy)
     if not isinstance(consent, Consent):
         raise ConfigurationError("consent must be what begin_consent returned.")
+    if not is_text:
+        raise ConfigurationError("callback_url must be a string, such as str(request.url).")
     check_text(client_id, "client_id")
     check_text(account, "account")
     check_store(store)
@@ -111,10 +114,8 @@ async def finish_consent(
         raise error
 
 
-def _read(callback_url: object) -> _Callback | None:
+def _read(callback_url: str) -> _Callback | None:
     """Read the query of an address; None: it cannot be an authorization server's answer."""
-    if not isinstance(callback_url, str):
-        return None
     try:
         fields = parse_qs(urlsplit(callback_url).query, errors="strict", max_num_fields=100)
     except ValueError:
