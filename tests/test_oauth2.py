@@ -404,6 +404,38 @@ async def test_a_store_that_answers_with_what_is_old_does_not_make_it_spend_the_
         assert (world.posts, world.server.reuse_events) == (3, 0)
 
 
+async def test_what_is_old_to_one_object_is_old_to_all_of_this_process() -> None:
+    store = Replicated()
+    async with new_world(store) as world:
+        await create(world.client())
+        for lagging in ({}, {key: replace_version(stored, 0) for key, stored in store._stored.items()}):
+            store.lagging = lagging
+            with pytest.raises(TokenRefreshError, match="answers with an older version than it did before"):
+                await create(world.client())  # as a web application makes one for each request
+            assert (world.posts, world.server.reuse_events) == (1, 0)
+        store.lagging = None
+        await create(world.client())
+        assert world.posts == 1
+        store._stored.clear()
+        await create(world.client(world.oauth2(refresh_token=world.server.new_grant())))  # nothing old about this one
+        assert (world.posts, world.server.reuse_events) == (2, 0)
+
+
+async def test_a_store_that_cannot_be_referred_to_weakly() -> None:
+    inner = MemoryTokenStore()
+
+    class Slotted:
+        __slots__ = ("load", "lock", "save")
+        __hash__ = None  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            self.load, self.save, self.lock = inner.load, inner.save, inner.lock
+
+    async with new_world(Slotted()) as world:
+        await create(world.client())
+        assert world.posts == 1
+
+
 def replace_version(stored: StoredToken, version: int) -> StoredToken:
     return msgspec.structs.replace(stored, version=version, token=Token("old access", "old refresh"))
 

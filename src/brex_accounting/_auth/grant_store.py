@@ -7,8 +7,9 @@ import copy
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -17,7 +18,8 @@ from brex_accounting._retry import RetryPolicy
 from brex_accounting.errors import ConfigurationError
 
 from .locking import LOCK_TIMEOUT
-from .tokens import StoredToken, StoreError, TokenStore
+from .seeds import is_known
+from .tokens import StoredToken, StoreError, Token, TokenStore
 
 STORE_TIMEOUT = 30.0
 """Seconds for a load, or for a save with all its attempts."""
@@ -35,20 +37,29 @@ class StoreFailure(Exception):  # noqa: N818 - it never leaves this wing
 class GrantStore:
     """What is stored under one key. Every method raises StoreFailure or ConfigurationError, without a secret."""
 
-    def __init__(self, store: TokenStore, key: str, clock: Clock) -> None:
+    _seen: ClassVar[WeakKeyDictionary[TokenStore, dict[str, StoredToken]]] = WeakKeyDictionary()
+    """The newest that this process has seen in each store, without its token."""
+
+    def __init__(
+        self, store: TokenStore, key: str, clock: Clock, *, seed: str | None = None, shared: bool = False
+    ) -> None:
         self.clock = clock
         self._store = store
         self._key = key
-        self._latest: StoredToken | None = None
+        self._seed = seed
+        self._newest: dict[str, StoredToken] = {}
+        if shared:  # with all that refresh this grant, for what is old to one is old to all
+            with suppress(TypeError):  # a store that cannot be hashed or referred to weakly
+                self._newest = self._seen.setdefault(store, self._newest)
 
     @asynccontextmanager
-    async def locked(self) -> AsyncIterator[None]:
-        """Hold the lock of this grant to the end of the block."""
+    async def locked(self, seconds: float = LOCK_TIMEOUT + 1.0) -> AsyncIterator[None]:
+        """Hold the lock of this grant to the end of the block; wait so long for it."""
         held = AsyncExitStack()
         await self._do(
             lambda: held.enter_async_context(self._store.lock(self._key)),
             "the lock of the token store could not be acquired",
-            LOCK_TIMEOUT + 1.0,
+            seconds,
         )
         try:
             yield
@@ -61,9 +72,9 @@ class GrantStore:
         except (StoreFailure, ConfigurationError) as error:  # what was saved is saved
             logger.warning("%s", error)
 
-    async def look(self) -> StoredToken | None:
+    async def look(self, seconds: float) -> StoredToken | None:
         """Return what is stored. None: nothing, or something older than what this process has seen already."""
-        stored = await self._load(STORE_TIMEOUT)
+        stored = await self._load(seconds)
         return None if self._is_older(stored) else self._note(stored)
 
     async def load(self, seconds: float = STORE_TIMEOUT) -> StoredToken | None:
@@ -82,7 +93,9 @@ class GrantStore:
         self, change: Callable[[StoredToken | None], StoredToken | None], *, seconds: float = STORE_TIMEOUT
     ) -> StoredToken | None:
         """Load, and `swap`."""
-        return await self.swap(await self.load(seconds), change, seconds=seconds)
+        end = self.clock.monotonic() + seconds
+        stored = await self.load(seconds)
+        return await self.swap(stored, change, seconds=end - self.clock.monotonic())
 
     async def swap(
         self,
@@ -154,22 +167,22 @@ class GrantStore:
         await self.clock.sleep(wait)
 
     def _note(self, stored: StoredToken | None) -> StoredToken | None:
-        if not self._is_older(stored):  # another thread may have seen something newer just now
-            self._latest = stored
+        if stored is not None and not self._is_older(stored):  # another thread may have seen something newer just now
+            self._newest[self._key] = msgspec.structs.replace(stored, token=Token())
         return stored
 
     def _is_older(self, stored: StoredToken | None) -> bool:
         """Return whether this process has seen something newer, whose refresh token replaced this one: a replica lags.
 
-        A new consent under a lower version is not older: somebody removed the row before.
+        A new consent is not older, neither the caller's seed nor one under a lower version: somebody removed the row.
         """
-        latest = self._latest
-        if latest is None:
+        newest = self._newest.get(self._key)
+        if newest is None:
             return False
         if stored is None:
-            return True
-        known = {latest.seed_fingerprint, *latest.former_seeds}
-        return stored.version < latest.version and stored.seed_fingerprint in known
+            return self._seed is None or is_known(self._seed, newest)
+        known = {newest.seed_fingerprint, *newest.former_seeds}
+        return stored.version < newest.version and stored.seed_fingerprint in known
 
 
 def _describe(error: Exception) -> str:

@@ -10,22 +10,25 @@ from typing import NoReturn
 import msgspec
 
 from brex_accounting import errors
-from brex_accounting._clock import Clock
+from brex_accounting._clock import Clock, Deadline
 from brex_accounting._engine.failure import advise
 from brex_accounting._engine.refusals import Advice
 from brex_accounting._retry import RetryPolicy
 
-from .grant_store import STORE_TIMEOUT, GrantStore, StoreFailure
-from .line import Line, LineStuckError
-from .locking import LOCK_TIMEOUT
+from .grant_store import RELEASE_TIMEOUT, GrantStore, StoreFailure
+from .line import PATIENCE, Line, LineStuckError
 from .seeds import is_known, with_new_consent
-from .token_endpoint import ANSWER_TIMEOUT, RETRY_WINDOW, Retries, TokenEndpoint
+from .token_endpoint import Retries, TokenEndpoint
 from .token_messages import Reply, TokenReply
 from .tokens import StoredToken, Token, TokenStore
 
+REFRESH_TIME = 30.0
+"""Seconds for a refresh: its lock, its attempts and the pauses between them; not its turn, nor saving."""
+ANSWER_TIME = 15.0
+"""Seconds that must be left to ask the token endpoint. A slow answer that is not waited for costs the consent."""
 SAVE_TIME = 20.0
 """Seconds that saving what was granted has in any case, however long the answer took."""
-LONGEST_REFRESH = STORE_TIMEOUT + LOCK_TIMEOUT + RETRY_WINDOW + ANSWER_TIMEOUT + SAVE_TIME
+LONGEST_REFRESH = PATIENCE + REFRESH_TIME + SAVE_TIME + RELEASE_TIMEOUT
 NEEDED_BEFORE = 30.0
 """Seconds before the end of its life from which on a token is not used any more."""
 COOLDOWN = 30.0
@@ -77,7 +80,7 @@ class Refresher:
         self, account: str, key: str, store: TokenStore, endpoint: TokenEndpoint, *, seed: str | None, clock: Clock
     ) -> None:
         self.clock = clock
-        self.grant = GrantStore(store, key, clock)
+        self.grant = GrantStore(store, key, clock, seed=seed, shared=True)
         self.unsaved: _Unsaved | None = None
         self._account = account
         self._endpoint = endpoint
@@ -101,23 +104,30 @@ class Refresher:
 
     async def _refresh(self, stale: StoredToken | None) -> Renewed:
         retries, line = Retries(self.clock), Line.of_this_loop()
+        deadline = Deadline(REFRESH_TIME, self.clock)
+        deadline.start()
         if (wait := self._next_attempt - self.clock.monotonic()) > 0:
             await self.clock.sleep(wait)
         while True:
-            if (found := await self._find(stale)) is not None:
+            if (found := await self._find(stale, deadline)) is not None:
                 return found
-            async with line.turn(), self.grant.locked():
-                retries.begin()
-                came = await self._refresh_locked(stale)
+            left = deadline.remaining()
+            async with line.turn():
+                deadline = Deadline(left, self.clock)  # the time before its turn was that of other accounts
+                deadline.start()
+                async with self.grant.locked(left):
+                    retries.begin()
+                    came = await self._refresh_locked(stale, deadline)
             if isinstance(came, Renewed):
                 return came
-            if (wait_before_retry := retries.wait_after(came)) is None:
+            wait_before_retry = retries.wait_after(came)
+            if wait_before_retry is None or deadline.remaining() < wait_before_retry + ANSWER_TIME:
                 self._refuse(came)
             await self.clock.sleep(wait_before_retry)
 
-    async def _find(self, stale: StoredToken | None) -> Renewed | None:
+    async def _find(self, stale: StoredToken | None, deadline: Deadline) -> Renewed | None:
         """Find a token that somebody else stored; that takes no lock."""
-        if self.unsaved is not None or (stored := await self.grant.look()) is None:
+        if self.unsaved is not None or (stored := await self.grant.look(deadline.remaining())) is None:
             return None
         current = self._current(stored)
         if self._is_usable(current, stale):
@@ -125,16 +135,18 @@ class Refresher:
         self._check_askable(current)
         return None
 
-    async def _refresh_locked(self, stale: StoredToken | None) -> Renewed | TokenReply:
+    async def _refresh_locked(self, stale: StoredToken | None, deadline: Deadline) -> Renewed | TokenReply:
         """Ask once, unless somebody else did. An answer that is neither a grant nor its end is returned."""
-        stored = await self._save_pending(await self.grant.load())
+        stored = await self._save_pending(await self.grant.load(deadline.remaining()))
         for _ in range(ROUNDS):
             current = self._current(stored)
             if self._is_usable(current, stale):
                 return Renewed(current)
             self._check_askable(current)
             if (current.token.refresh_token, _version(stored)) != self._dead:
-                reply = await self._endpoint.refresh(current.token, self.clock)
+                if (left := deadline.remaining()) < ANSWER_TIME:
+                    self._fail(f"waiting for its lock and its store left {max(left, 0.0):.0f} s to ask for one")
+                reply = await self._endpoint.refresh(current.token, self.clock, left)
                 if reply.reply in _ANSWERS:
                     Line.of_this_loop().note_answer()
                 if reply.token is not None:

@@ -8,6 +8,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import quote_plus
 
@@ -28,7 +29,7 @@ from .tokens import Token
 RETRY_WINDOW = 30.0
 """Seconds from the first attempt within which another one may begin."""
 ANSWER_TIMEOUT = 30.0
-"""Seconds to wait for the answer to a request that spends something, however late in the window it was sent."""
+"""Seconds to wait for the answer to a request that spends something, at the most."""
 CONNECT_TIMEOUT = 10.0
 
 R = TypeVar("R", bound=TokenReply)
@@ -140,10 +141,10 @@ class TokenEndpoint:
     client_auth: ClientAuth
     route: Route
 
-    async def refresh(self, token: Token, clock: Clock) -> TokenReply:
-        """Ask once for an access token (RFC 6749 6)."""
+    async def refresh(self, token: Token, clock: Clock, seconds: float) -> TokenReply:
+        """Ask once for an access token (RFC 6749 6), and wait so long for the answer."""
         form = {"grant_type": "refresh_token", "refresh_token": Secret(token.refresh_token or "")}
-        return await self._send(form, token, clock)
+        return await self._send(form, token, clock, seconds)
 
     async def redeem(
         self, code: Secret, code_verifier: Secret, redirect_uri: str, scope: str, clock: Clock
@@ -157,7 +158,7 @@ class TokenEndpoint:
         }
         return await self._send(form, Token(scope=scope), clock)
 
-    async def _send(self, form: dict[str, str], before: Token, clock: Clock) -> TokenReply:
+    async def _send(self, form: dict[str, str], before: Token, clock: Clock, seconds: float = inf) -> TokenReply:
         hidden = self._as_sent(self.client_secret, *(value for value in form.values() if isinstance(value, Secret)))
 
         def request() -> dict[str, Any]:
@@ -175,7 +176,7 @@ class TokenEndpoint:
                 response = response.without(secret)
             return msgspec.structs.replace(reply, text=read_token_reply(response, before, now=sent_at).text)
 
-        return await self.route.send(self.url, request, read, seconds=ANSWER_TIMEOUT, clock=clock)
+        return await self.route.send(self.url, request, read, seconds=min(seconds, ANSWER_TIMEOUT), clock=clock)
 
     def _as_sent(self, *secrets: str) -> set[Secret]:
         """Return secrets as they are and as they go over the wire."""
