@@ -107,7 +107,7 @@ async def test_texts(brex: BrexAccounting, requests: Requests, name: str, call: 
 @pytest.mark.parametrize("call", WITH_ID.values(), ids=WITH_ID)
 async def test_ids_that_are_none(brex: BrexAccounting, requests: Requests, call: Call, value: str) -> None:
     error = await refusal(call(brex, value))
-    assert "pass the id that Brex gave" in str(error)
+    assert "pass the id that Brex returned" in str(error)
     assert len(str(error)) < 120
     assert requests == []
 

@@ -320,7 +320,7 @@ async def test_a_422_that_was_applied_in_part(refusal: Callable[..., Step]) -> N
     assert isinstance(outcomes[3].error, UnprocessableError)
     assert outcomes[2].message == "It was exported, by this call or before it."
     assert outcomes[3].message == (
-        "It is REVIEW, not READY_FOR_EXPORT: maybe by this report, which the API refused because of other records."
+        "It is REVIEW, not READY_FOR_EXPORT: possibly by this report, which the API refused because of other records."
     )
 
 

@@ -35,16 +35,14 @@ def check_id(value: object, name: str) -> str:
     """Check an id that becomes a segment of the path: "." and ".." survive quoting and would lead to another path."""
     text = check_text(value, name)
     if text in {".", ".."}:
-        raise ConfigurationError(f"{name} is {text!r}, which is no id: pass the id that Brex gave.")
+        raise ConfigurationError(f"{name} is {text!r}, which is not an id: pass the id that Brex returned.")
     if len(text.encode()) > LONGEST_ID:
-        raise ConfigurationError(
-            f"{name} is longer than {LONGEST_ID} bytes, which no id is: pass the id that Brex gave."
-        )
+        raise ConfigurationError(f"{name} is longer than {LONGEST_ID} bytes: pass the id that Brex returned.")
     return text
 
 
 def is_id(value: object) -> TypeGuard[str]:
-    """Tell whether an id that the API gave can be used in a call."""
+    """Return whether an id that the API gave can be used in a call."""
     try:
         check_id(value, "")
     except ConfigurationError:
@@ -126,7 +124,7 @@ def check_datetime(value: object, name: str) -> datetime:
     except OverflowError:
         wrong = "is outside the years 1 to 9999 in UTC"
     except (ValueError, TypeError, NotImplementedError):
-        wrong = "has a tzinfo that tells no offset"
+        wrong = "has a tzinfo that gives no offset"
     raise ConfigurationError(f"{name} {wrong}.")
 
 

@@ -56,7 +56,7 @@ def is_there(path: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """Make a file for its owner alone, from the moment it exists. Raises FileExistsError for whatever is there."""
+    """Make a file for its owner alone, from the moment it exists. Raises FileExistsError if anything is there."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     os.fchmod(descriptor, 0o600)  # under a umask that takes from the owner too
     os.close(descriptor)

@@ -47,7 +47,7 @@ WebhookReason: TypeAlias = Literal[
 
 
 class Outcome(Enum):
-    """What a call that raised did."""
+    """What a failed call did."""
 
     NOT_APPLIED = "not_applied"
     """It changed nothing."""
@@ -56,7 +56,7 @@ class Outcome(Enum):
 
 
 class BrexError(Exception):
-    """The root of all errors of this package.
+    """The root of this package's errors.
 
     Every attribute can be given by its name when an error is made. Errors pickle, and hold no request, no header and
     no secret. `args` is the text and, for job queues that rebuild an error from its class and `args`, its attributes as
@@ -87,7 +87,7 @@ class BrexError(Exception):
         self.amend(**restored | attributes)
 
     def amend(self, text: str | None = None, **attributes: Any) -> None:
-        """Change the text or attributes; for whoever learns more on the error's way to the caller."""
+        """Change the text or attributes, for code that learns more while the error is on its way to the caller."""
         self.__dict__.update(attributes)
         state = _state(self.__dict__)
         Exception.__init__(self, str(self) if text is None else text, *([state] if state else []))  # sets args
@@ -164,7 +164,7 @@ class InvalidResponseError(BrexError):
     trace_id: str | None = None
     """Brex's X-Brex-Trace-Id; their support asks for it."""
     record_id: str | None = None
-    """The accounting record in it that cannot be understood, where it is one, and its id can be read."""
+    """The id of the accounting record that cannot be understood, if it is one and its id can be read."""
 
 
 class TokenRefreshError(BrexError):
@@ -176,7 +176,7 @@ class ReauthorizationRequiredError(TokenRefreshError):
 
 
 class WebhookVerificationError(BrexError):
-    """A webhook that is not proved to come from Brex just now, or that cannot be read. Nothing of it was used."""
+    """A webhook that cannot be proved to come from Brex just now, or cannot be read. Nothing of it was used."""
 
     outcome = Outcome.NOT_APPLIED
 
@@ -191,15 +191,15 @@ class APIError(BrexError):
     status: int = 0
     """The HTTP status."""
     error_code: str | None = None
-    """The API's code as it came, also one that the description does not list; the gateway's `code` or `type`."""
+    """The API's code as received, even one that the description does not list; or the gateway's `code` or `type`."""
     message: str = ""
     """The API's own words."""
     details: dict[str, Any] = {}  # noqa: RUF012 - each error gets its own, below
-    """What the API said beside it, as it came."""
+    """The details that came with it, as received."""
     trace_id: str | None = None
     """Brex's X-Brex-Trace-Id; their support asks for it."""
     retry_after: float | None = None
-    """Seconds to wait, where the API said how long."""
+    """Seconds to wait, if the API said so."""
 
     def __init__(self, text: str = "", state: object = None, /, *_: object, **attributes: Any) -> None:
         super().__init__(text or attributes.get("message", ""), state, **attributes)
@@ -229,7 +229,7 @@ class NotFoundError(APIError):
 
     status: int = 404
     record_ids: tuple[str, ...] = ()
-    """The unknown record ids, where the API named them."""
+    """The unknown record ids, if the API named them."""
 
 
 class ConflictError(APIError):
@@ -250,7 +250,7 @@ class IntegrationExistsError(ConflictError):
 
 
 class VendorAccountMismatchError(ConflictError):
-    """409 VENDOR_ACCOUNT_ID_MISMATCH: the active integration is of this vendor, with another vendor account."""
+    """409 VENDOR_ACCOUNT_ID_MISMATCH: the active integration has this vendor, but another vendor account."""
 
     existing_integration_id: str | None = None
     """The active integration."""
@@ -266,7 +266,7 @@ class IntegrationNotActiveError(ConflictError):
     integration_id: str | None = None
     """The integration that the call named."""
     current_status: str | None = None
-    """What it is instead, such as ``DISABLED``."""
+    """Its status, such as ``DISABLED``."""
 
 
 class UnprocessableError(APIError):
@@ -283,7 +283,7 @@ class DuplicateRecordsError(UnprocessableError):
 
 
 class RecordsNotReadyError(UnprocessableError):
-    """422 ACCOUNTING_RECORD_NOT_READY_FOR_EXPORT: some records have left READY_FOR_EXPORT, or never were there."""
+    """422 ACCOUNTING_RECORD_NOT_READY_FOR_EXPORT: some records are not, or no longer, READY_FOR_EXPORT."""
 
     record_ids: tuple[str, ...] = ()
     """These records."""

@@ -67,14 +67,14 @@ REACTIVATE = Operation("reactivateIntegration", read_integration)
 class Integrations:
     """The integrations of the account that the token belongs to. At most one of them is active.
 
-    The API has no call that lists or reads integrations: keep the id that `create` or `ensure` gave.
+    The API has no call that lists or reads integrations: keep the id that `create` or `ensure` returned.
 
-    Every method raises ConfigurationError for arguments that cannot be right, before anything is sent, and can raise
-    each error of the tree in `brex_accounting.errors`; those listed below have a meaning of their own for the method.
+    Every method raises ConfigurationError for invalid arguments, before anything is sent, and can raise any error of
+    the tree in `brex_accounting.errors`. Each method lists the errors that have a special meaning for it.
 
     An `idempotency_key` is 1 to 255 printable ASCII characters; without one, each call makes its own (a UUIDv4), and
-    all its attempts carry it. Pass one where you want to repeat the very same request later, such as after a
-    cancelled call, whose outcome nobody knows. A new request needs a new key: with an old one the API may repeat an old
+    all its attempts carry it. Pass one if you want to repeat the very same request later, such as after a
+    cancelled call, whose outcome is unknown. A new request needs a new key: with an old one the API may repeat an old
     answer.
     """
 
@@ -124,7 +124,7 @@ class Integrations:
 
         Raises:
             NotFoundError: There is no such integration.
-            IntegrationExistsError: An integration is active. Where `existing_integration_id` is this one and `outcome`
+            IntegrationExistsError: An integration is active. If `existing_integration_id` is this one and `outcome`
                 is UNKNOWN, an earlier attempt of this very call may have done it.
         """
         return await self._reactivate(integration_id, idempotency_key=idempotency_key)
@@ -169,7 +169,7 @@ class Integrations:
 
         Raises:
             NotFoundError: There is no such integration.
-            IntegrationNotActiveError: It is neither active nor disabled, but something this version does not know.
+            IntegrationNotActiveError: It is in a state that this version does not know.
         """
         await self._make_disabled(integration_id, self._engine.deadline())
 

@@ -123,7 +123,7 @@ class Integration(_Value):
     """A connection between a Brex account and an accounting system."""
 
     id: str
-    """Brex's id of it, ``int_…``."""
+    """Brex's id for it, ``int_…``."""
     vendor: str
     """The vendor id that Brex assigned to the accounting system."""
     vendor_account_id: str
@@ -131,7 +131,7 @@ class Integration(_Value):
     status: IntegrationStatus
     """ACTIVE or DISABLED; a value that this version does not know is kept, and equals its string."""
     created_at: AwareDatetime
-    """With its offset."""
+    """When it was created, with the UTC offset."""
     unknown_fields: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
     """What the API sent that this version does not know."""
 
@@ -140,19 +140,20 @@ class Integration(_Value):
 class AccountingRecord(AccountingRecordDetailed):
     """A financial event on the account, with all that an accounting system needs to book it.
 
-    Amounts are Decimals in major currency units (100.5 is a hundred dollars fifty), with exactly the digits that the
-    API sent. Times carry their offset. What the API left out and what it sent as null both read as None. Names come as
-    they were entered, with the spaces they may end in. Enums keep the values that this version does not know.
+    Amounts are Decimals in major currency units (100.5 is a hundred dollars and fifty cents), with exactly the digits
+    that the API sent. Times carry their offset. What the API left out and what it sent as null both read as None. Names
+    are as they were entered, with any trailing spaces. Enums keep values that this version does not know.
 
-    There is no date of purchase: book by `erp_posting_date`. The `download_uris` of a receipt work
-    for 15 minutes; `brex.records.get` fetches the record with fresh ones.
+    There is no date of purchase: book by `erp_posting_date`. The `download_uris` of a receipt work for 15 minutes;
+    `brex.records.get` fetches the record with fresh ones.
     """
 
     @property
     def is_balanced(self) -> bool:
-        """Whether debits equal credits, exactly and in each currency. Without balancing lines (`single_entry`): no.
+        """Whether debits equal credits, exactly and in each currency.
 
-        A line whose type this version does not know counts on neither side.
+        False without the balancing lines (`single_entry`). A line of a type that this version does not know counts on
+        neither side.
         """
         sums: defaultdict[str, Decimal] = defaultdict(Decimal)
         try:
@@ -186,7 +187,7 @@ class RecordPage(_Value):
     has_next_page: bool
     """Whether another page follows."""
     total_count: int | None = None
-    """How many records match in all, where the API counts them and one request asked for all."""
+    """How many records match in total, if the API counts them and one request asked for all."""
 
 
 @frozen
@@ -198,12 +199,12 @@ class InvalidRecord(_Value):
     reason: str
     """What does not fit and where, as a JSON path within the record; never what stands there."""
     raw: bytes
-    """The record's JSON, as it came."""
+    """The record's JSON, as received."""
 
 
 @frozen
 class ExportSucceeded(Checked, _Value):
-    """The accounting system took the record. Raises ConfigurationError for values that are no text."""
+    """The accounting system took the record. Raises ConfigurationError for values that are not text."""
 
     record_id: str = field(metadata=checked(check_text))
     """The `AccountingRecord.id`."""
@@ -215,12 +216,12 @@ class ExportSucceeded(Checked, _Value):
 
 @frozen
 class ExportFailed(Checked, _Value):
-    """The accounting system did not take the record. Raises ConfigurationError for values that are no text."""
+    """The accounting system did not take the record. Raises ConfigurationError for values that are not text."""
 
     record_id: str = field(metadata=checked(check_text))
     """The `AccountingRecord.id`."""
     error_message: str = field(metadata=checked(check_text, may_be_empty=True))
-    """Why, for the people who look after the books at Brex."""
+    """Why, for the people who keep the books at Brex."""
 
 
 ExportResult = ExportSucceeded | ExportFailed
@@ -238,6 +239,6 @@ class ReportOutcome(_Value):
     ``not_applied``: the API did not take this result; `error` says why. ``unknown``: it may have; look at the record.
     """
     message: str | None = None
-    """What to know beside the status, for people."""
+    """More about the status, for people."""
     error: Annotated[BrexError | None, _ErrorAsText()] = None
     """What stood in the way."""

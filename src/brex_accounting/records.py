@@ -47,8 +47,8 @@ class Records:
       have not changed for a while: pass one, however early, if you want all of them.
     - `single_entry`: whether to leave out the balancing lines.
 
-    Every method raises ConfigurationError for arguments that cannot be right, before anything is sent, and can raise
-    each error of the tree in `brex_accounting.errors`; those listed below have a meaning of their own for the method.
+    Every method raises ConfigurationError for invalid arguments, before anything is sent, and can raise any error of
+    the tree in `brex_accounting.errors`. Each method lists the errors that have a special meaning for it.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -167,25 +167,25 @@ class Records:
     ) -> RecordStream[RecordPage]:
         """Read all records, page by page, and fetch the next page while you work on this one.
 
-        To go on later, keep the `next_cursor` of the last page that is done, and pass it as `cursor`. A record that the
-        list repeats because it shifted meanwhile comes once (by id and version). Leave the loop whenever you like.
+        To continue later, keep the `next_cursor` of the last page you finished, and pass it as `cursor`. A record that
+        the list repeats, because it shifted meanwhile, comes once (by id and version). You may leave the loop any time.
 
         Args:
             ids: See the class. As many as you like: they are split over requests of at most 500, and of URLs that are
-                not too long; then there is no `cursor` to go on with.
+                not too long; then there is no `cursor` to continue from.
             review_status: See the class.
             source_type: See the class.
             updated_after: See the class.
             updated_before: See the class.
             single_entry: See the class.
             page_size: How many records to ask for at a time, 1 to 1,000.
-            cursor: Where to go on.
+            cursor: Where to continue: a page's `next_cursor`.
             on_invalid: Called, not awaited, with each record that cannot be understood, before its page is passed on
                 without it. What it raises, the step raises.
 
         Raises:
             InvalidResponseError: A record cannot be understood, and there is no `on_invalid`: `record_id` names it, the
-                text says where. Or the pages lead in a circle, or on without bringing anything, or to no next page.
+                text says where. Or the cursors lead in a circle, to page after page with nothing new, or nowhere.
         """
         query = RecordQuery.of(
             check_limit(page_size, "page_size"),

@@ -43,7 +43,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 class RecordsReadyForExport:
     """Accounting records became ready for export.
 
-    They were when the event was sent. Fetch the records before you book them: some may have been exported since.
+    They were ready when the event was sent. Fetch the records before you book them: some may have been exported since.
     """
 
     webhook_id: str
@@ -62,7 +62,7 @@ class UnknownEvent:
     webhook_id: str
     """See `RecordsReadyForExport.webhook_id`."""
     event_type: str
-    """The type, as it came."""
+    """The type, as received."""
     payload: dict[str, Any] = field(hash=False)
     """The whole body; a number with a fraction is a Decimal of exactly its digits."""
 

@@ -1,4 +1,4 @@
-"""Goes from page to page, and fetches the next one while the caller works on this one."""
+"""Goes from page to page, and fetches the next one while the caller works on the current one."""
 
 from __future__ import annotations
 
@@ -169,9 +169,9 @@ class Prefetcher(Generic[P]):
         if not page.has_next_page:
             return self._place(request + 1, None) if request + 1 < self._requests else None
         if not page.next_cursor:
-            self._dead_end = "the answer says that there is more, and gives no cursor to it"
+            self._dead_end = "the answer says that there is more but gives no cursor"
         elif not self._seen.add(request, page.next_cursor):
-            self._dead_end = "the answer gives a cursor that led here already"
+            self._dead_end = "the answer gives a cursor that was followed before"
         elif self._without_news >= MAX_PAGES_WITHOUT_NEWS:
             self._dead_end = f"{self._without_news:,} pages in a row brought nothing new, and each gives another cursor"
         else:
@@ -185,7 +185,7 @@ class Prefetcher(Generic[P]):
 
     def _astray(self) -> InvalidResponseError:
         return InvalidResponseError(
-            f"{self._operation}: {self._dead_end}: what follows cannot be read. Begin again, or ask Brex's support.",
+            f"{self._operation}: {self._dead_end}: the rest cannot be read. Start again, or ask Brex's support.",
             outcome=Outcome.NOT_APPLIED,
             operation=self._operation,
             attempts=1,

@@ -19,7 +19,7 @@ MAX_ID_CHARACTERS = 4500
 """Characters of a URL for ids. With the address, the other parameters and a cursor it stays under 6,000."""
 BEFORE_ALL_RECORDS = datetime(2000, 1, 1, tzinfo=UTC)
 """A lower bound for `updated_at` that finds all: without one the API may leave out older records. Not 1970-01-01: a
-server may take zero for no bound."""
+server may take zero to mean no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def check_ids(ids: object) -> list[str]:
         raise ConfigurationError("ids must be several ids, such as a list of strings.")
     checked = list(dict.fromkeys(check_text(each, "An id of ids") for each in ids))
     if any(_characters(each) > MAX_ID_CHARACTERS for each in checked):
-        raise ConfigurationError("An id of ids is longer than any id: pass the ids that Brex gave.")
+        raise ConfigurationError("An id of ids is longer than any id: pass the ids that Brex returned.")
     return checked
 
 

@@ -273,7 +273,7 @@ class _Batch:
             self._repeat = True
         else:
             why = "whose answer was lost" if in_doubt else "which the API refused because of other records"
-            text = f"It is {status}, not READY_FOR_EXPORT: maybe by this report, {why}."
+            text = f"It is {status}, not READY_FOR_EXPORT: possibly by this report, {why}."
             self._end(record_id, "unknown", text, self._in_doubt.get(record_id, self._error))
 
     def _give_up(self, record_id: str) -> None:

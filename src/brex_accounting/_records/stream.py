@@ -91,7 +91,7 @@ class RecordStream(AsyncIterator[T_co], Generic[T_co]):
         self._pages.abandon()
 
     def __reduce__(self) -> NoReturn:
-        message = "a stream reads on for one owner: it can be neither pickled nor copied"
+        message = "a stream has one owner: it cannot be pickled or copied"
         raise TypeError(message)
 
 
