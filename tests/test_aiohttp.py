@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from unittest import mock
 
 import aiohttp
 import httpx
@@ -122,6 +124,7 @@ def test_other_errors_are_left_alone() -> None:
         (aiohttp.ConnectionTimeoutError("late"), httpx.ConnectTimeout),
         (aiohttp.SocketTimeoutError("late"), httpx.ReadTimeout),
         (aiohttp.ClientOSError(104, "reset"), httpx.ReadError),
+        (aiohttp.ClientConnectorCertificateError(mock.Mock(), ssl.CertificateError("expired")), httpx.ConnectError),
         (aiohttp.ServerDisconnectedError(), httpx.ReadError),
     ],
 )

@@ -63,6 +63,7 @@ _OF_AIOHTTP: dict[str, Callable[[Any], Exception]] = {
     "ConnectionTimeoutError": lambda cause: httpx.ConnectTimeout(str(cause)),
     "ServerTimeoutError": lambda cause: httpx.ReadTimeout(str(cause)),
     "ClientHttpProxyError": lambda cause: httpx.ProxyError(str(cause.status)),
+    "ClientConnectorCertificateError": lambda cause: httpx.ConnectError(str(cause.certificate_error)),
     "ClientConnectorError": lambda cause: httpx.ConnectError(str(cause.os_error)),
     "ClientResponseError": lambda _: httpx.RemoteProtocolError("the answer is not HTTP"),
     "ServerDisconnectedError": lambda _: httpx.ReadError("Server disconnected without sending a response."),
