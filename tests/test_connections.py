@@ -277,6 +277,21 @@ async def test_a_server_that_resets_every_kept_connection_is_asked_on_new_ones(t
     assert [attempt.status for attempt in attempts] == [200, None, 200, None, 200]
 
 
+async def test_a_new_connection_to_a_unix_socket_is_not_a_kept_one(tmp_path: Path) -> None:
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    path, attempts = str(tmp_path / "s"), list[Attempt]()
+    listening = await asyncio.start_unix_server(hang_up, path)
+    transport = httpx.AsyncHTTPTransport(uds=path)
+    retry = RetryPolicy(max_attempts=2, initial_backoff=0.001)
+    brex = client("http://127.0.0.1", transport=transport, retry=retry, on_attempt=attempts.append)
+    async with listening, transport, brex:
+        with pytest.raises(errors.ConnectionFailedError):
+            await burst(brex, 1)
+    assert attempts[0].retry_in != 0.0
+
+
 # -- threads -----------------------------------------------------------------------------------------------------------
 
 

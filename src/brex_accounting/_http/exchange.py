@@ -109,7 +109,7 @@ class Exchange:
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Learn from httpcore's trace whether the request was sent; the class of an error does not always say."""
         self.watch()
-        if event.endswith("connect_tcp.complete"):
+        if event.endswith(("connect_tcp.complete", "connect_unix_socket.complete")):
             self.half_open = info["return_value"]
             self._connected = True
         elif event.endswith("send_request_headers.started"):
