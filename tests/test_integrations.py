@@ -22,10 +22,12 @@ from brex_accounting import (
     Outcome,
     RetryPolicy,
     ServerError,
+    TokenRefreshError,
     VendorAccountMismatchError,
     client,
 )
 from brex_accounting._clock import Clock
+from brex_accounting.integrations import _add_earlier_steps
 
 BASE = "http://localhost"
 PATHS = {
@@ -284,6 +286,15 @@ async def test_what_ensure_does_not_know_to_be_disconnected(brex: BrexAccounting
     with pytest.raises(ServerError) as caught:
         await brex.integrations.ensure("ERP_A", "acct-42", replace=True)
     assert (caught.value.disconnected_integration_id, caught.value.outcome) == (None, Outcome.UNKNOWN)
+
+
+@pytest.mark.parametrize(("disconnected", "doubt"), [(True, False), (False, True)])
+def test_an_error_of_ensure_that_a_queue_rebuilds_knows_its_earlier_steps(disconnected: bool, doubt: bool) -> None:
+    error = TokenRefreshError("No token.", outcome=Outcome.NOT_APPLIED, operation="createIntegration")
+    _add_earlier_steps(error, "int_2", disconnected=disconnected, doubt=doubt)
+    for each in (error, TokenRefreshError(*json.loads(json.dumps(error.args)))):
+        assert each.outcome is Outcome.UNKNOWN
+        assert each.disconnected_integration_id == ("int_2" if disconnected else None)
 
 
 @pytest.mark.parametrize(("answers", "kind"), [([FORBIDDEN], ForbiddenError), ([DOWN, DOWN], ServerError)])

@@ -257,9 +257,9 @@ def _check_status(answer: Integration, status: IntegrationStatus) -> str | None:
 def _add_earlier_steps(error: BrexError, obstacle: str, *, disconnected: bool, doubt: bool) -> None:
     """Put into the error of a later step of `ensure` what the steps before it did, or may have done."""
     if disconnected or (error.operation == DISCONNECT.name and error.outcome is Outcome.UNKNOWN):
-        error.disconnected_integration_id = obstacle
+        error.amend(disconnected_integration_id=obstacle)
     if disconnected or doubt:
-        error.outcome = Outcome.UNKNOWN
+        error.amend(outcome=Outcome.UNKNOWN)
     if disconnected or error.operation == DISCONNECT.name:
         add_obstacle(error, printable(obstacle), disconnected=disconnected)
     else:
