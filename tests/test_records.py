@@ -162,6 +162,15 @@ async def test_a_page_names_its_bad_record() -> None:
 
 
 @virtual
+@pytest.mark.parametrize("item", [b"null", b'{"id":5}', b'{"memo":"x"}'])
+async def test_what_to_do_about_a_bad_record_whose_id_is_bad_too(item: bytes) -> None:
+    rig = Rig(answer(200, b'{"items":[%s],"has_next_page":false}' % item))
+    with pytest.raises(InvalidResponseError, match=r"a readable id: .* Pass on_invalid to iterate or pages") as caught:
+        await Records(rig.engine).query()
+    assert caught.value.record_id is None
+
+
+@virtual
 @pytest.mark.parametrize("cut", [rb'"\ud83d"', b'"\xff"', b"[" * 5000 + b"]" * 5000])
 async def test_half_an_emoji_loses_no_page(cut: bytes) -> None:
     body = page(record("accr_0"), record("accr_1", memo="@"), record("accr_2")).replace(b'"@"', cut)

@@ -141,11 +141,13 @@ def _classify_success(
         return _unreadable(response, response.defect, Retry.YES)
     if not is_json_type(response.content_type):
         return _unreadable(response, "it is not JSON by its Content-Type", Retry.YES)
-    record_id = None
+    record_id = advice = None
     try:
         value = operation.read(response.body)
     except ValueError as error:
-        reason, record_id = str(error), getattr(error, "record_id", None)
+        reason = str(error)
+        if hasattr(error, "record_id"):  # it is about one record, whose id may be unreadable too
+            record_id, advice = error.record_id, _UNREADABLE_RECORD.get(operation.name)
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not hide that the change was made
         reason = type(error).__name__
     else:
@@ -157,7 +159,7 @@ def _classify_success(
         return AttemptOutcome(value=value, status=response.status, trace_id=response.trace_id)
     if not response.body:
         return _unreadable(response, "its body is empty", Retry.YES)
-    return _unreadable(response, reason, Retry.NO if is_json(response.body) else Retry.YES, record_id, operation.name)
+    return _unreadable(response, reason, Retry.NO if is_json(response.body) else Retry.YES, record_id, advice)
 
 
 _UNREADABLE_RECORD = {
@@ -167,10 +169,9 @@ _UNREADABLE_RECORD = {
 
 
 def _unreadable(
-    response: Response, reason: str, retry: Retry, record_id: str | None = None, operation: str = ""
+    response: Response, reason: str, retry: Retry, record_id: str | None = None, advice: Advice | None = None
 ) -> AttemptOutcome[Any]:
     """Only facts about the body go into the text: the body of a success is other people's books."""
-    advice = _UNREADABLE_RECORD.get(operation) if record_id else None
     return AttemptOutcome(
         error=errors.InvalidResponseError,
         text=f"the answer {response.status} {_body_facts(response)} cannot be understood: {reason}",
