@@ -7,14 +7,17 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from brex_accounting import AccountingRecord, BrexAccounting, ExportFailed, RetryPolicy
-from brex_accounting._sqlite import Connection
+from brex_accounting.postgres import PostgresExportStore, PostgresStores
 from brex_accounting.worker import ExportEntry, ExportWorker, NotBookedError, SQLiteExportStore
 from brex_accounting.worker._content import digest
+
+Store: TypeAlias = SQLiteExportStore | PostgresExportStore
 
 POINTS = (
     "while polling",
@@ -36,6 +39,9 @@ class Plan:
     url: str
     token: str
     store: str
+    """The path of a file, or how to connect to a database."""
+    account: str
+    """The account in that database; "" for a file."""
     erp: int
     doubts: str = "find"
     die: str | None = None
@@ -82,18 +88,28 @@ class Client:
         return reference
 
 
+@asynccontextmanager
+async def open_store(plan: Plan) -> AsyncIterator[Store]:
+    if plan.account:
+        async with PostgresStores(plan.store) as stores:
+            yield stores.exports(plan.account)
+    else:
+        store = SQLiteExportStore(plan.store)
+        yield store
+        await store.aclose()
+
+
 def make_worker(
-    plan: Plan, brex: BrexAccounting, at: Callable[[str], None] = lambda _: None
-) -> tuple[ExportWorker, SQLiteExportStore]:
+    plan: Plan, brex: BrexAccounting, store: Store, at: Callable[[str], None] = lambda _: None
+) -> ExportWorker:
     erp = Client(plan.erp, upsert=plan.doubts == "upsert", at=at)
     settling: dict[str, Any] = {"find": {"find": erp.find}, "upsert": {"upsert": True}, "person": {}}[plan.doubts]
-    store = SQLiteExportStore(plan.store)
 
     def on_change(entry: ExportEntry) -> None:
         at({"booking": "after the intent", "booked": "after the reference is saved",
             "exported": "after the export is saved"}.get(entry.state, ""))  # fmt: skip
 
-    return ExportWorker(brex, erp.book, store, on_change=on_change, **settling, **plan.options), store
+    return ExportWorker(brex, erp.book, store, on_change=on_change, **settling, **plan.options)
 
 
 def make_client(plan: Plan) -> BrexAccounting:
@@ -101,15 +117,18 @@ def make_client(plan: Plan) -> BrexAccounting:
     return BrexAccounting(plan.token, base_url=plan.url, rate_limit=None, retry=retry)
 
 
-def arm(store: SQLiteExportStore, brex: BrexAccounting, at: Callable[[str], None]) -> None:
+def arm(store: Store, brex: BrexAccounting, at: Callable[[str], None]) -> None:
     """Call `at` at the points that the worker has no hook for."""
-    save, note, report_all = store.save, store._note, brex.records.report_all
-    transact = Connection._transact
+    save, note, check_saved, report_all = store.save, store._note, store._check_saved, brex.records.report_all
 
     async def save_or_die(entries: Any, *, forget: Any = ()) -> None:
         for entry in entries:
             at({"booking": "before the intent", "booked": "before the reference is saved"}.get(entry.state, ""))
         await save(entries, forget=forget)
+
+    def check_saved_or_die(number: int, wanted: int) -> None:
+        check_saved(number, wanted)
+        at("while the reference is saved")  # in the transaction, before it is committed
 
     async def note_or_die(*arguments: Any) -> None:
         await note(*arguments)
@@ -121,24 +140,10 @@ def arm(store: SQLiteExportStore, brex: BrexAccounting, at: Callable[[str], None
         at("after the report")
         return outcomes
 
-    def transact_or_die(self: Any, jobs: Any) -> Any:
-        for job in jobs:
-            if "SQLiteExportStore.save" in job.work.__qualname__:
-                job.work = die_after(job.work)
-        return transact(self, jobs)
-
-    def die_after(work: Any) -> Any:
-        def work_and_die(database: Any) -> Any:
-            result = work(database)
-            at("while the reference is saved")
-            return result
-
-        return work_and_die
-
     store.save = save_or_die  # type: ignore[method-assign]
+    store._check_saved = check_saved_or_die  # type: ignore[method-assign]
     store._note = note_or_die  # type: ignore[method-assign]
     brex.records.report_all = report_or_die  # type: ignore[method-assign]
-    Connection._transact = transact_or_die  # type: ignore[method-assign]
 
 
 async def main(plan: Plan) -> None:
@@ -150,13 +155,12 @@ async def main(plan: Plan) -> None:
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    async with make_client(plan) as brex:
-        worker, store = make_worker(plan, brex, at)
+    async with make_client(plan) as brex, open_store(plan) as store:
+        worker = make_worker(plan, brex, store, at)
         arm(store, brex, at)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await worker.run(signals=True)
-        await store.aclose()
 
 
 if __name__ == "__main__":

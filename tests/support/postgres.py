@@ -50,6 +50,13 @@ def shared_database() -> str:
     return new_database()
 
 
+async def prepared_database() -> str:
+    """The URL of the shared database, with our tables."""
+    async with PostgresStores(shared_database()) as stores:
+        await stores.create_tables()
+    return shared_database()
+
+
 @cache
 def token_database() -> str:
     """The URL of a database with tables of tokens, for `forget_tokens`."""

@@ -14,16 +14,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from brex_accounting.sandbox import Fault, Sandbox
-from brex_accounting.worker import SQLiteExportStore
-from tests.support.export_process import POINTS, Client, Plan, make_client, make_worker
+from tests.support.export_process import POINTS, Client, Plan, Store, make_client, make_worker, open_store
+from tests.support.postgres import prepared_database
 from tests.support.project import ROOT
 
 KILLS = int(os.environ.get("KILLS", "4"))
@@ -67,17 +68,32 @@ class World:
     async def finish(self, **changes: Any) -> None:
         """Let another worker do the rest, in this process."""
         plan = self.plans(**changes)
-        async with make_client(plan) as brex:
-            worker, store = make_worker(plan, brex)
+        async with make_client(plan) as brex, self.store() as store:
+            worker = make_worker(plan, brex, store)
             end = time.monotonic() + 45
             while (due := await worker.drain(budget=20)) is not None:
                 assert time.monotonic() < end, await store.status()
                 await asyncio.sleep(min(due, 1.0))
-            await store.aclose()
 
-    @property
-    def lock(self) -> Path:
-        return Path(f"{self.plan.store}.lock")
+    def store(self) -> AbstractAsyncContextManager[Store]:
+        return open_store(self.plan)
+
+    def lose_lock(self) -> None:
+        """Take the lock from the worker that holds it."""
+        if self.plan.account:
+            with psycopg.connect(self.plan.store, autocommit=True) as connection:
+                query = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                connection.execute(query)
+        else:
+            Path(f"{self.plan.store}.lock").unlink()
+
+    def lose_store(self) -> None:
+        if self.plan.account:
+            with psycopg.connect(self.plan.store, autocommit=True) as connection:
+                for table in ("brex_exports", "brex_export_accounts"):
+                    connection.execute(f"DELETE FROM {table} WHERE account = %s", [self.plan.account])
+        for file in Path(self.plan.store).parent.glob("export.db*"):
+            file.unlink()
 
     async def requested(self, number: int) -> None:
         """Wait until the ERP was asked to book so often."""
@@ -103,15 +119,14 @@ class World:
         assert ready == []
         if booked is not None:
             assert len(entries) == booked
-        store = SQLiteExportStore(self.plan.store)
-        status = await store.status()
-        assert (status.exported, status.ready, status.in_doubt, status.booked, status.held, status.worker) == (
-            len(entries), 0, 0, 0, 0, None)  # fmt: skip
-        for entry in entries:
-            kept = await store.get(entry["id"])
-            assert kept is not None
-            assert (kept.reference_id, kept.content) == (entry["reference"], entry["content"])
-        await store.aclose()
+        async with self.store() as store:
+            status = await store.status()
+            assert (status.exported, status.ready, status.in_doubt, status.booked, status.held, status.worker) == (
+                len(entries), 0, 0, 0, 0, None)  # fmt: skip
+            for entry in entries:
+                kept = await store.get(entry["id"])
+                assert kept is not None
+                assert (kept.reference_id, kept.content) == (entry["reference"], entry["content"])
 
 
 @asynccontextmanager
@@ -131,20 +146,28 @@ async def process(module: str, *arguments: str) -> AsyncIterator[asyncio.subproc
 
 
 @asynccontextmanager
-async def make_world(folder: Path, *, records: int = 8, seed: int = 0, **options: Any) -> AsyncIterator[World]:
+async def make_world(
+    folder: Path, kind: str = "sqlite", *, records: int = 8, seed: int = 0, **options: Any
+) -> AsyncIterator[World]:
+    store, account = (str(folder / "export.db"), "") if kind == "sqlite" else (await prepared_database(), str(folder))
     ledger = folder / "ledger.jsonl"
     ledger.touch()
     sandbox = Sandbox(records=records, rate_limit=None, **options)
     async with sandbox.serve() as url, process("tests.support.erp_process", str(ledger), str(seed)) as erp:
         assert erp.stdout is not None
         port = int(await erp.stdout.readline())
-        plan = Plan(url, sandbox.token, str(folder / "export.db"), port, options=OPTIONS)
+        plan = Plan(url, sandbox.token, store, account, port, options=OPTIONS)
         yield World(sandbox, plan, Client(port), ledger)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with make_world(tmp_path) as world:
+async def world(tmp_path: Path, kind: str) -> AsyncIterator[World]:
+    async with make_world(tmp_path, kind) as world:
         yield world
 
 
@@ -159,10 +182,9 @@ async def test_killed_at_a_point(world: World, point: str) -> None:
     doubts = "upsert" if POINTS.index(point) % 2 else "find"
     after = 1 if point in {"while polling", "before the report", "after the report"} else 3
     await world.kill(point, doubts=doubts, after=after)
-    store = SQLiteExportStore(world.plan.store)
-    before = [await store.get(each) for each in world.sandbox.state.records]
+    async with world.store() as store:
+        before = [await store.get(each) for each in world.sandbox.state.records]
     done = {entry.record_id for entry in before if entry is not None and entry.state in {"booked", "exported"}}
-    await store.aclose()
     await world.finish(doubts=doubts)
     await world.check(booked=8)
     requests = Counter((await world.erp.ask("ledger"))["requests"])
@@ -175,12 +197,11 @@ async def test_killed_in_a_call_with_neither_find_nor_upsert(world: World) -> No
     await world.kill("during the call", doubts="person", after=3, options={"concurrency": 1})
     await until(lambda: len(world.ledger.read_text().splitlines()) == 3)
     await world.finish(doubts="person")
-    store = SQLiteExportStore(world.plan.store)
-    [held] = await store.held()
-    assert (held.held, held.state) == ("in doubt", "in_doubt")
-    [entry] = [each for each in await world.entries() if each["id"] == held.record_id]
-    await store.settle(held.record_id, entry["reference"])
-    await store.aclose()
+    async with world.store() as store:
+        [held] = await store.held()
+        assert (held.held, held.state) == ("in doubt", "in_doubt")
+        [entry] = [each for each in await world.entries() if each["id"] == held.record_id]
+        await store.settle(held.record_id, entry["reference"])
     await world.finish(doubts="person")
     await world.check(booked=8)
 
@@ -206,15 +227,13 @@ async def test_the_erp_shows_it_late(world: World) -> None:
 
 
 async def world_drain(world: World) -> None:
-    async with make_client(world.plan) as brex:
-        worker, store = make_worker(world.plan, brex)
-        await worker.drain(budget=0.5, poll=False)
-        await store.aclose()
+    async with make_client(world.plan) as brex, world.store() as store:
+        await make_worker(world.plan, brex, store).drain(budget=0.5, poll=False)
 
 
 @pytest.mark.parametrize("keys", [True, False])
-async def test_killed_with_the_report_taken_and_its_answer_on_the_way(tmp_path: Path, keys: bool) -> None:
-    async with make_world(tmp_path, honor_idempotency_keys=keys) as world:
+async def test_killed_with_the_report_taken_and_its_answer_on_the_way(tmp_path: Path, kind: str, keys: bool) -> None:
+    async with make_world(tmp_path, kind, honor_idempotency_keys=keys) as world:
         await world.erp.ask("behave", refuse=["accr_000000000003"])
         world.sandbox.fault(Fault("delay", operation=REPORT, seconds=60.0, applied=True, times=1))
         async with world.worker(world.plan) as worker:
@@ -223,16 +242,14 @@ async def test_killed_with_the_report_taken_and_its_answer_on_the_way(tmp_path: 
             await worker.wait()
         await world.finish()
         await world.check(booked=7)
-        store = SQLiteExportStore(world.plan.store)
-        assert (await store.status()).returned == 1
-        await store.aclose()
+        async with world.store() as store:
+            assert (await store.status()).returned == 1
 
 
 async def test_the_store_is_lost(world: World) -> None:
     await world.erp.ask("behave", slow=0.05)
     await world.kill("after the reference is saved", after=4)
-    for file in Path(world.plan.store).parent.glob("export.db*"):
-        file.unlink()
+    world.lose_store()
     assert 4 <= len(await world.entries()) < 8 + 1
     await world.finish()
     await world.check(booked=8)
@@ -261,9 +278,8 @@ async def test_the_grace_of_a_signal_ends(world: World) -> None:
         worker.send_signal(signal.SIGTERM)
         assert await worker.wait() == 0
         assert time.monotonic() - began < 10
-    store = SQLiteExportStore(world.plan.store)
-    assert (await store.status()).in_doubt == 2
-    await store.aclose()
+    async with world.store() as store:
+        assert (await store.status()).in_doubt == 2
 
 
 async def test_a_second_worker_ends_at_once_and_the_first_goes_on(world: World) -> None:
@@ -284,39 +300,38 @@ async def test_a_worker_frozen_until_another_took_over_saves_nothing(world: Worl
         await world.requested(3)
         await asyncio.sleep(0.2)  # in the middle of a call, not of a transaction
         frozen.send_signal(signal.SIGSTOP)
-        world.lock.unlink()  # its lock is lost
+        world.lose_lock()
         await asyncio.sleep(0.4)
         await world.erp.ask("behave")
-        store = SQLiteExportStore(world.plan.store)
-        async with store.lock():
+        async with world.store() as store, store.lock():
             for entry in await store.due(time.time() + 100, 10, latest=time.time() + 200):
                 if entry.state == "booking":  # its settle_after is over
                     await store.save([replace(entry, due=0.0)])
-        await store.aclose()
         await world.finish()
         frozen.send_signal(signal.SIGCONT)
         assert await frozen.wait() == 1  # WorkerRunningError
     await world.check(booked=8)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"] if SOAK else ["sqlite"])
 @pytest.mark.parametrize("doubts", ["find", "upsert"])
 @pytest.mark.parametrize("keys", [True, False] if SOAK else [False])
-async def test_killed_at_random(tmp_path: Path, doubts: str, keys: bool) -> None:
+async def test_killed_at_random(tmp_path: Path, kind: str, doubts: str, keys: bool) -> None:
     """Kills at any time, a fifth of everything goes wrong, and records arrive, are edited and noted meanwhile."""
     seed = random.randrange(10**6) if SOAK else 7
     sys.stdout.write(f"seed {seed}\n")
     chance = random.Random(seed)
-    async with make_world(tmp_path, records=RECORDS // 2, seed=seed, honor_idempotency_keys=keys) as world:
+    async with make_world(tmp_path, kind, records=RECORDS // 2, seed=seed, honor_idempotency_keys=keys) as world:
         faults = {"lose_request": 0.08, "lose_answer": 0.08, "fail": 0.04}
         await world.erp.ask("behave", **faults, slow=0.02, late=0.4)
         options = {"concurrency": 8, "poll_every": 2.0}
-        store = SQLiteExportStore(world.plan.store)
         for _ in range(KILLS):
             world.sandbox.clear_faults()
-            for kind in chance.choices(["status", "reset_before", "reset_after", "cut_body"], k=2):
-                world.sandbox.fault(Fault(kind, times=1))  # type: ignore[arg-type]
+            for fault in chance.choices(["status", "reset_before", "reset_after", "cut_body"], k=2):
+                world.sandbox.fault(Fault(fault, times=1))  # type: ignore[arg-type]
             arrivals = [world.sandbox.add_record() for _ in range(RECORDS // 2 // KILLS)]
-            await store.note(chance.sample(arrivals, len(arrivals) // 2))
+            async with world.store() as store:
+                await store.note(chance.sample(arrivals, len(arrivals) // 2))
             async with world.worker(world.plans(doubts=doubts, options=options)) as worker:
                 assert worker.stdout is not None
                 assert await worker.stdout.readline() == b"ready\n"
@@ -325,7 +340,6 @@ async def test_killed_at_random(tmp_path: Path, doubts: str, keys: bool) -> None
                     world.sandbox.edit_record(chance.choice(arrivals), memo=f"edit {chance.random()}")
                 worker.kill()
                 assert await worker.wait() == -signal.SIGKILL
-        await store.aclose()
         world.sandbox.clear_faults()
         await world.erp.ask("behave")
         await world.finish(doubts=doubts, options=options)
