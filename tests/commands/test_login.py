@@ -163,7 +163,7 @@ def test_login_whoami_logout(world: OAuthWorld) -> None:
 
 def test_every_command_finds_the_tokens(world: OAuthWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert world.log_in().code == 0
-    (tmp_path / "erp.py").write_text("async def book(record): return record.id")
+    (tmp_path / "erp_after_login.py").write_text("async def book(record): return record.id")
     results = tmp_path / "results.csv"
     results.write_text("record_id,status\naccr_000000000000,success\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -172,7 +172,7 @@ def test_every_command_finds_the_tokens(world: OAuthWorld, monkeypatch: pytest.M
         "records get accr_000000000000",
         f"records export {tmp_path / 'all.csv'}",
         "integrations ensure ERP_A acct-1",
-        f"worker run erp:book --store {tmp_path / 'exports.db'} --upsert --once",
+        f"worker run erp_after_login:book --store {tmp_path / 'exports.db'} --upsert --once",
         f"records report {results}",
     ):
         told = world.run(*words.split())
