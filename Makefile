@@ -72,6 +72,7 @@ soak: .venv/made-for-tests
 	RECORDS=100000 $(BIN)/python -m pytest tests/test_records.py -k memory -n0 --no-cov
 	KILLS=200 $(BIN)/python -m pytest tests/worker/test_deaths.py -k random -n0 --no-cov --timeout=900
 	RECORDS=100000 $(BIN)/python -m pytest tests/worker/test_soak.py -n0 --no-cov --timeout=1800
+	ACCOUNTS=1000 $(BIN)/python -m pytest tests/test_oauth2_many.py -n0 --no-cov -s
 	SOAK=1 $(BIN)/python -m pytest tests/test_fleet_processes.py -n0 --no-cov -s
 
 bench: .venv/made-for-tests

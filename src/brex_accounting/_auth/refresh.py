@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from dataclasses import dataclass, field
+from math import inf
 from typing import NoReturn
 
 import msgspec
@@ -85,9 +86,11 @@ class Refresher:
         self._account = account
         self._endpoint = endpoint
         self._seed = seed
-        self._refused_until, self._refusal = float("-inf"), ("", Advice.REFRESH_LATER)
-        self._failures, self._next_attempt = 0, float("-inf")
+        self._refused_until, self._refusal = -inf, ("", Advice.REFRESH_LATER)
+        self._failures, self._next_attempt = 0, -inf
         self._dead: tuple[str | None, int | None] | None = None
+        self._granted: Renewed | None = None
+        self._granted_until = -inf
 
     async def refresh(self, stale: StoredToken | None) -> Renewed | errors.BrexError:
         """Get another token than this one. An error is returned, as a copy without the frames that it came through."""
@@ -130,18 +133,17 @@ class Refresher:
         if self.unsaved is not None or (stored := await self.grant.look(deadline.remaining())) is None:
             return None
         current = self._current(stored)
-        if self._is_usable(current, stale):
-            return Renewed(current)
-        self._check_askable(current)
-        return None
+        if (usable := self._usable(current, stale)) is None:
+            self._check_askable(current)
+        return usable
 
     async def _refresh_locked(self, stale: StoredToken | None, deadline: Deadline) -> Renewed | TokenReply:
         """Ask once, unless somebody else did. An answer that is neither a grant nor its end is returned."""
         stored = await self._save_pending(await self.grant.load(deadline.remaining()))
         for _ in range(ROUNDS):
             current = self._current(stored)
-            if self._is_usable(current, stale):
-                return Renewed(current)
+            if (usable := self._usable(current, stale)) is not None:
+                return usable
             self._check_askable(current)
             if (current.token.refresh_token, _version(stored)) != self._dead:
                 if (left := deadline.remaining()) < ANSWER_TIME:
@@ -158,7 +160,9 @@ class Refresher:
                     if reply.reply is Reply.GRANTED:
                         self._failures = 0
                         if stored is not None and stored.token == granted.token:
-                            return Renewed(stored, expires)
+                            self._granted = Renewed(stored, expires)
+                            self._granted_until = expires - min(NEEDED_BEFORE, reply.lifetime / 2)
+                            return self._granted
                         continue
                 if reply.reply is not Reply.INVALID_GRANT:
                     return reply
@@ -197,11 +201,15 @@ class Refresher:
             return stored or StoredToken(Token(), 0)
         return with_new_consent(stored, Token(refresh_token=self._seed))
 
-    def _is_usable(self, stored: StoredToken, stale: StoredToken | None) -> bool:
-        token = stored.token
+    def _usable(self, stored: StoredToken, stale: StoredToken | None) -> Renewed | None:
+        """Return what is stored if it has some life left and is not what is to be replaced."""
+        token, granted = stored.token, self._granted
         if token.access_token is None or (stale is not None and token.access_token == stale.token.access_token):
-            return False
-        return token.expires_at is None or token.expires_at.timestamp() - self.clock.wall() > NEEDED_BEFORE
+            return None
+        if granted is not None and granted.stored.token == token:  # another thread got it; its whole life may be short
+            return granted if self.clock.monotonic() < self._granted_until else None
+        left = inf if token.expires_at is None else token.expires_at.timestamp() - self.clock.wall()
+        return Renewed(stored) if left > NEEDED_BEFORE else None
 
     async def _save_pending(self, stored: StoredToken | None) -> StoredToken | None:
         """Save what was granted, if that is still to be done, and return what is stored then.
