@@ -13,6 +13,7 @@ from types import ModuleType, UnionType
 import pytest
 
 import brex_accounting
+from brex_accounting import worker
 
 NAMES = [
     "APIError",
@@ -341,7 +342,7 @@ def test_modules_are_attributes_of_the_package() -> None:
     subprocess.run([sys.executable, "-c", run], check=True)
 
 
-NOT_YET = {"Consent", "MemoryTokenStore", "OAuth2", "SQLiteTokenStore", "StoredToken", "Token", "TokenStore"}
+NOT_YET = {"MemoryTokenStore", "StoredToken", "Token", "TokenStore"}
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - NOT_YET))
@@ -351,6 +352,11 @@ def test_a_class_names_its_public_place(name: str) -> None:
     if isinstance(kind, type):
         assert re.fullmatch(r"brex_accounting(\.[a-z]+)?", kind.__module__)
         assert getattr(import_module(kind.__module__), name) is kind
+
+
+@pytest.mark.parametrize("name", ["ExportStoreError", "NotBookedError", "WorkerRunningError"])
+def test_an_error_of_the_worker_names_its_public_place(name: str) -> None:
+    assert getattr(worker, name).__module__ == worker.__name__
 
 
 def test_type_checkers_see_a_wrong_import(tmp_path: Path) -> None:

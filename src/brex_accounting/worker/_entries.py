@@ -96,6 +96,8 @@ class NotBookedError(Exception):
         retry_in: Seconds until the next attempt, at most the worker's `max_backoff`. None: the worker decides.
     """
 
+    __module__ = "brex_accounting.worker"  # pickles name the public place
+
     message: str
     retry_in: float | None
 
@@ -111,9 +113,13 @@ class NotBookedError(Exception):
 class ExportStoreError(BrexError):
     """The store cannot be used now: disk full, locked, damaged, the database gone."""
 
+    __module__ = "brex_accounting.worker"  # pickles name the public place
+
 
 class WorkerRunningError(ExportStoreError):
     """Another worker is at this account, or has taken over from this one."""
+
+    __module__ = "brex_accounting.worker"  # pickles name the public place
 
 
 class StoreLostError(ExportStoreError):
