@@ -12,9 +12,10 @@ import time
 import traceback
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 from brex_accounting import ConfigurationError, StoredToken, Token
 from brex_accounting.postgres import PostgresStores, _listener, _schema
+from brex_accounting.postgres._locks import Locks
 from brex_accounting.worker import ExportEntry, ExportStoreError, SQLiteExportStore, WorkerRunningError
 from tests.support.postgres import new_database, shared_database
 
@@ -173,6 +175,57 @@ async def test_whoever_lost_a_lock_does_not_free_it_for_its_next_holder(stores: 
     await second.__aexit__(None, None, None)
     async with others.exports("a").lock():
         pass
+
+
+class Pooled:
+    """A connection that shows these server processes, one after the other."""
+
+    def __init__(self, *processes: int) -> None:
+        self.info = SimpleNamespace(backend_pid=1)
+        self.closed = self.broken = False
+        self._processes = list(processes)
+
+    async def execute(self, query: str) -> Any:
+        assert query == "SELECT pg_backend_pid()"
+        process = self._processes.pop(0)
+
+        async def fetchone() -> tuple[int]:
+            return (process,)
+
+        return SimpleNamespace(fetchone=fetchone)
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    close = __aexit__
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("ours", "another", "refused"),
+    [
+        ([1], [], False),  # no pooler
+        ([5, 5, 5, 5], [6], False),  # a process for each connection: session mode
+        ([5], [5], True),  # the other one was given ours, while we were connected
+        ([5, 7, 7, 7], [6], True),
+        ([5, 5, 7, 5], [6], True),
+    ],
+)
+async def test_a_pooler_in_transaction_mode_shows(ours: list[int], another: list[int], refused: bool) -> None:
+    connections = [Pooled(*ours), Pooled(*another)]
+
+    async def connect() -> Any:
+        return connections.pop(0)
+
+    locks = Locks(SimpleNamespace(connect=connect))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="transaction mode") if refused else nullcontext():
+        await locks._connected()
 
 
 async def test_what_is_noted_while_nobody_listens_is_seen(
