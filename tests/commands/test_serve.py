@@ -127,8 +127,9 @@ def test_beyond_this_machine_it_warns() -> None:
 def test_on_this_machine_another_host_is_refused() -> None:
     with serving("--port", "0") as (settings, _):
         discovery = f"{settings['BREX_BASE_URL']}/oauth2/default/.well-known/openid-configuration"
-        with pytest.raises(HTTPError, match="400"):
+        with pytest.raises(HTTPError, match="400") as refused:
             urlopen(Request(discovery, headers={"Host": "evil.example"}))
+        refused.value.close()
 
 
 @pytest.mark.parametrize(
