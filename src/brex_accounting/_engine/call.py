@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from brex_accounting import errors
 from brex_accounting._clock import Clock, Deadline, TimeLimit
 from brex_accounting._http.exchange import Timeout
-from brex_accounting._http.network import CLOSED, Network, Slot
+from brex_accounting._http.network import Network
+from brex_accounting._http.pool import CLOSED, Slot
 from brex_accounting._http.response import Response, TransportFailure
 from brex_accounting._retry import RetryPolicy, RetryQuota
 from brex_accounting._text import Secret

@@ -21,8 +21,6 @@ from .failures import read_failure
 from .pool import CLOSED, ConnectionPool, Slot, free_descriptors
 from .response import Cause, Response, TransportFailure
 
-__all__ = ["CLOSED", "Network", "Slot", "Transport"]
-
 HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip",
