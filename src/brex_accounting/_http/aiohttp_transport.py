@@ -105,7 +105,8 @@ class AiohttpTransport(httpx_aiohttp.AiohttpTransport, DirectTransport):
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
         )
-        session._retry_connection = False  # noqa: SLF001 - a second GET that nobody counts, or waits before
+        if hasattr(session, "_retry_connection"):  # a second GET that nobody counts, or waits before
+            session._retry_connection = False  # noqa: SLF001
         return session
 
     def close_idle(self, *streams: Any) -> None:
