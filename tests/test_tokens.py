@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import traceback
+import typing
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta, timezone
@@ -94,6 +95,13 @@ def test_a_copy_of_a_token_equals_it(copied: Callable[[StoredToken], StoredToken
     assert copied(stored) == stored
     assert hash(copied(stored)) == hash(stored)
     assert copied(stored) != msgspec.structs.replace(stored, version=4)
+
+
+def test_a_pickle_names_the_public_place() -> None:
+    pickled = pickle.dumps(StoredToken(TOKEN, 3))
+    assert b"brex_accounting" in pickled
+    assert b"_auth" not in pickled
+    assert typing.get_type_hints(Token)["expires_at"] == datetime | None
 
 
 def test_a_token_does_not_change() -> None:

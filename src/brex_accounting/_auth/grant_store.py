@@ -18,8 +18,7 @@ from brex_accounting._retry import RetryPolicy
 from brex_accounting.errors import ConfigurationError
 
 from .locking import LOCK_TIMEOUT
-from .seeds import is_known
-from .tokens import StoredToken, StoreError, Token, TokenStore
+from .tokens import StoredToken, StoreError, Token, TokenStore, is_known
 
 STORE_TIMEOUT = 30.0
 """Seconds for a load, or for a save with all its attempts."""

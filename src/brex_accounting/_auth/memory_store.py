@@ -19,6 +19,8 @@ class MemoryTokenStore:
     consent again. So this is for tests, and for grants that need not last.
     """
 
+    __module__ = "brex_accounting"  # reprs name the public place
+
     _clock = Clock()
 
     def __init__(self) -> None:
@@ -41,7 +43,7 @@ class MemoryTokenStore:
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[None]:
-        """Hold the lock of a key. Raises TimeoutError when it was not to be had within 30 seconds."""
+        """Hold the lock of a key. Raises TimeoutError when it could not be acquired within 30 seconds."""
         lock = self._locks.setdefault(key, threading.Lock())
         await acquire_with_backoff(lambda: lock if lock.acquire(blocking=False) else None, self._clock)
         try:

@@ -14,8 +14,7 @@ from brex_accounting.errors import TokenRefreshError
 from .grant_store import GrantStore, StoreFailure
 from .oauth2 import PRODUCTION_TOKEN_URL
 from .secret import Given, check_token
-from .seeds import is_known, with_new_consent
-from .tokens import StoredToken, Token, TokenStore, check_store, store_key
+from .tokens import StoredToken, Token, TokenStore, check_store, is_known, store_key, with_new_consent
 
 _clock = Clock()
 

@@ -23,11 +23,10 @@ from brex_accounting.errors import BrexError, ConfigurationError, Reauthorizatio
 from .consent import OFFLINE_ACCESS, Consent, server_of
 from .grant_store import GrantStore, StoreFailure
 from .secret import Given, check_client_secret
-from .seeds import with_new_consent
 from .tasks import ShieldedTask
 from .token_endpoint import Route, TokenEndpoint, persist
 from .token_messages import ClientAuth, Reply, check_client_auth
-from .tokens import StoredToken, Token, TokenStore, _Veiled, check_store, store_key
+from .tokens import StoredToken, Token, TokenStore, _Veiled, check_store, store_key, with_new_consent
 
 _REFUSALS = {"access_denied", "consent_required", "interaction_required", "login_required"}
 _clock = Clock()

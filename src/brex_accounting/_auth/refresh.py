@@ -18,10 +18,9 @@ from brex_accounting._retry import RetryPolicy
 
 from .grant_store import RELEASE_TIMEOUT, GrantStore, StoreFailure
 from .line import PATIENCE, Line, LineStuckError
-from .seeds import is_known, with_new_consent
 from .token_endpoint import Retries, TokenEndpoint
 from .token_messages import Reply, TokenReply
-from .tokens import StoredToken, Token, TokenStore
+from .tokens import StoredToken, Token, TokenStore, is_known, with_new_consent
 
 REFRESH_TIME = 30.0
 """Seconds for a refresh: its lock, its attempts and the pauses between them; not its turn, nor saving."""

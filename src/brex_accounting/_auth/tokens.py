@@ -1,12 +1,10 @@
 """What a grant is, and what a place to keep it must do."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,7 +12,8 @@ from brex_accounting._arguments import SURROGATE
 from brex_accounting.errors import ConfigurationError
 
 HIGHEST_VERSION = 2**63 - 1
-T = TypeVar("T")
+SEEDS = 50
+"""How many former seeds are remembered, so that none of them is ever sent again."""
 
 
 class _Veil:
@@ -42,6 +41,8 @@ class Token(_Veiled, frozen=True):
     Raises ConfigurationError, which does not repeat the value, for what is neither a plain string of Unicode text nor
     None, and for an `expires_at` without an offset.
     """
+
+    __module__ = "brex_accounting"  # pickles and reprs name the public place
 
     access_token: str | None = None
     """What calls carry."""
@@ -71,6 +72,8 @@ class StoredToken(_Veiled, frozen=True):
 
     Raises ConfigurationError for fields of other types.
     """
+
+    __module__ = "brex_accounting"
 
     token: Token
     """The token."""
@@ -131,6 +134,25 @@ def fingerprint(refresh_token: str) -> str:
     return hashlib.sha256(refresh_token.encode(errors="surrogatepass")).hexdigest()
 
 
+def is_known(refresh_token: str, stored: StoredToken | None) -> bool:
+    """Return whether the store has had this one before."""
+    return fingerprint(refresh_token) in _known(stored)
+
+
+def with_new_consent(stored: StoredToken | None, token: Token) -> StoredToken:
+    """Return what to store after a new consent.
+
+    The seeds before it are remembered: one that is still in some environment must not replace the consent.
+    """
+    seed = fingerprint(token.refresh_token or "")
+    former = tuple(known for known in _known(stored) if known != seed)
+    return StoredToken(token, 0, seed_fingerprint=seed, former_seeds=former[:SEEDS])
+
+
+def _known(stored: StoredToken | None) -> tuple[str, ...]:
+    return () if stored is None else (*filter(None, [stored.seed_fingerprint]), *stored.former_seeds)
+
+
 class StoreError(OSError):
     """What our own stores raise. The text holds no secret, so it can be shown."""
 
@@ -143,7 +165,7 @@ class TokenStore(Protocol):
     """Where tokens are kept: three methods, so that any database can be one.
 
     A store on PostgreSQL keeps a row for each key, with its version in a column of its own. It saves with ``INSERT … ON
-    CONFLICT DO NOTHING`` or ``UPDATE … WHERE key = … AND version = …``, and tells by the number of rows whether it did.
+    CONFLICT DO NOTHING`` or ``UPDATE … WHERE key = … AND version = …``, and returns whether a row was changed.
     It locks with ``pg_try_advisory_lock`` on a connection of its own, outside of a transaction: when the connection
     ends, so does the lock. ``msgspec.json.encode(stored)`` and ``msgspec.json.decode(row, type=StoredToken)`` make a
     `StoredToken` a document and back.
@@ -172,6 +194,9 @@ class TokenStore(Protocol):
         database transaction. Raises TimeoutError when it cannot be acquired within a bound.
         """
         ...
+
+
+TokenStore.__module__ = "brex_accounting"  # in its body it would be one more thing that a store must have
 
 
 def check_store(store: object) -> None:

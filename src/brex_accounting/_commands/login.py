@@ -22,9 +22,8 @@ from brex_accounting._auth.grant_store import StoreFailure
 from brex_accounting._auth.oauth2 import PRODUCTION_TOKEN_URL
 from brex_accounting._auth.onboarding import forget_grant
 from brex_accounting._auth.redemption import finish_consent
-from brex_accounting._auth.seeds import is_known
 from brex_accounting._auth.sqlite_store import SQLiteTokenStore
-from brex_accounting._auth.tokens import store_key
+from brex_accounting._auth.tokens import is_known, store_key
 from brex_accounting._clock import TimeLimit
 from brex_accounting._text import Secret
 
