@@ -163,9 +163,10 @@ class Work:
         self._store_trouble.over(part)
 
     async def store_failed(self, part: str, error: ExportStoreError) -> None:
-        if self.once or isinstance(error, (WorkerRunningError, StoreLostError)):
+        lost = isinstance(error, (WorkerRunningError, StoreLostError))
+        if self.once or lost:
             self.fail(error)
-        await self.clock.sleep(self._store_trouble.begin(part, error))
+        await self.clock.sleep(LONGEST_WAIT if lost else self._store_trouble.begin(part, error))  # or until the end
 
     # -- Brex --
 
