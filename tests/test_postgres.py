@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from psycopg.conninfo import make_conninfo
 
 from brex_accounting import ConfigurationError, StoredToken, Token
@@ -445,11 +446,37 @@ async def test_concurrent_changes_of_the_same_records_never_deadlock(stores: Pos
             )
 
 
-async def test_exports_are_copied_from_sqlite_as_the_docs_say(stores: PostgresStores, key: str, tmp_path: Path) -> None:
+def from_the_docs(name: str) -> Any:
+    """A function of a block of docs/fleet.md."""
     page = (Path(__file__).parent.parent / "docs" / "fleet.md").read_text("utf-8")
-    [block] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "copy_exports" in block]
+    [block] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"def {name}(" in block]
     names: dict[str, Any] = {}
     exec(block, names)
+    return names[name]
+
+
+async def test_tokens_are_encrypted_and_keys_changed_as_the_docs_say(key: str) -> None:
+    dsn, open_stores = shared_database(), from_the_docs("open_stores")
+    old, new = Fernet.generate_key(), Fernet.generate_key()
+    async with open_stores(dsn, [old]) as stores:
+        await stores.create_tables()
+        await stores.tokens.save(key, STORED, expected_version=None)
+    async with open_stores(dsn, [new, old]) as stores:
+        assert await stores.tokens.load(key) == STORED
+        await stores.tokens.save(key, StoredToken(TOKEN, 2), expected_version=1)
+    async with open_stores(dsn, [new]) as stores:
+        assert await stores.tokens.load(key) == StoredToken(TOKEN, 2)
+    async with open_stores(dsn, [old]) as stores:
+        with pytest.raises(ConfigurationError, match=r"decrypt failed for a stored token \(InvalidToken\)"):
+            await stores.tokens.load(key)
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT document FROM brex_tokens WHERE key = %s", [key]).fetchone()
+    assert row is not None
+    assert b"canary" not in bytes(row[0])
+
+
+async def test_exports_are_copied_from_sqlite_as_the_docs_say(stores: PostgresStores, key: str, tmp_path: Path) -> None:
+    copy_exports = from_the_docs("copy_exports")
     old = SQLiteExportStore(tmp_path / "export.db")
     entries = [
         ExportEntry("a", "in_doubt", due=5.0, content="c", noticed=1, handled=1),
@@ -459,7 +486,7 @@ async def test_exports_are_copied_from_sqlite_as_the_docs_say(stores: PostgresSt
     async with old.lock():
         await old.save(entries)
     await old.note([], bills_until=datetime(2026, 1, 1, tzinfo=UTC))
-    await names["copy_exports"](str(tmp_path / "export.db"), stores, key)
+    await copy_exports(str(tmp_path / "export.db"), stores, key)
     new = stores.exports(key)
     assert [await new.get(entry.record_id) for entry in entries] == [*entries[:2], None]
     assert (await new.marks())[1] == datetime(2026, 1, 1, tzinfo=UTC)
