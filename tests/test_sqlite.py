@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 
 from brex_accounting import SQLiteTokenStore, StoredToken, Token
-from brex_accounting._auth import sqlite_store
-from brex_accounting._sqlite import Connection, Layout, open_file
+from brex_accounting._sqlite import Connection, Layout, open_file, process
 
 LAYOUT = Layout("tests", 7, 1, ("synchronous = FULL",), lambda database: database.execute("CREATE TABLE t (x UNIQUE)"))
 
@@ -269,15 +268,21 @@ async def test_a_thousand_stores_share_the_connections_of_their_file(path: Path)
     assert max(files) < 10
 
 
-async def test_a_file_for_each_account_stays_open_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_store, "LINGER", 0.01)
-    stores = [SQLiteTokenStore(tmp_path / f"{number}.db") for number in range(10)]
-    for store in stores:
-        assert await store.save("a", STORED, expected_version=None)
-        assert await store.load("a") == STORED
-    async with asyncio.timeout(20):
-        while any(store._file.saving._database or store._file.loading._database for store in stores):
-            await asyncio.sleep(0.001)
+async def test_a_file_for_each_account_needs_few_descriptors(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.db" for number in range(300)]
+    first = SQLiteTokenStore(paths[0])
+    assert await first.save("a", STORED, expected_version=None)
+    for path in paths[1:]:
+        path.write_bytes(paths[0].read_bytes())
+        path.chmod(0o600)
+    files: list[int] = []
+
+    async def load(path: Path) -> None:
+        assert await SQLiteTokenStore(path).load("a") == STORED
+        files.append(sum(str(tmp_path) in os.path.realpath(file) for file in Path("/dev/fd").iterdir()))
+
+    await asyncio.gather(*map(load, paths))
+    assert max(files) <= 3 * process.AT_A_TIME
 
 
 # -- processes --
@@ -343,6 +348,7 @@ def test_the_end_of_a_process_waits_for_saves_of_a_daemon_too(path: Path) -> Non
     run(
         path,
         """
+
 from brex_accounting._auth import sqlite_store
 
 begun = threading.Event()

@@ -26,8 +26,7 @@ from brex_accounting import ConfigurationError, _files
 from brex_accounting._auth import sqlite_store as module
 from brex_accounting._auth.sqlite_store import SQLiteTokenStore
 from brex_accounting._auth.tokens import StoreBusyError, StoredToken, Token, encode
-from brex_accounting._sqlite import files
-from brex_accounting._sqlite.connection import _running
+from brex_accounting._sqlite import files, process
 
 CANARY = "hunter2"
 KEY = "a" * 64
@@ -554,7 +553,7 @@ async def test_a_pool_that_is_full_keeps_nobody_from_a_token(store: SQLiteTokenS
 
 
 async def test_whoever_waits_for_the_lock_holds_no_file(store: SQLiteTokenStore) -> None:
-    await asyncio.gather(*(connection.aclose() for connection in list(_running)))  # those of other tests
+    await asyncio.gather(*(connection.aclose() for connection in list(process.running)))  # those of other tests
     async with store.lock(KEY):
         before = open_files()
         tasks = [asyncio.create_task(hold(store)) for _ in range(50)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import copy
 import os
 import sqlite3
@@ -18,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from brex_accounting.errors import BrexError
 
+from . import process
 from .files import BUSY, code_of
 
 MOST_AT_ONCE = 256
@@ -72,7 +72,7 @@ class Connection:
         """How often it was opened."""
         self._jobs: deque[_Job[Any]] = deque()
         self._thread: threading.Thread | None = None
-        self._arrival = threading.Condition(_lock)
+        self._arrival = threading.Condition(process.lock)
         self._serving = threading.Lock()
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -103,12 +103,12 @@ class Connection:
         return job.result.result()
 
     def _put(self, job: _Job[Any]) -> None:
-        with _lock:
+        with process.lock:
             self._jobs.append(job)
             self._arrival.notify()
             if self._thread is not None:
                 return
-            _running.add(self)
+            process.running.add(self)
             thread = threading.Thread(target=self._run, name="brex-accounting-sqlite", daemon=True)
             try:
                 thread.start()
@@ -121,7 +121,7 @@ class Connection:
     def _run(self, *, linger: float | None = None) -> None:
         while True:
             jobs = self._next(self._linger if linger is None else linger)
-            with self._serving:
+            with process.places, self._serving:
                 if jobs:
                     self._serve(jobs)
                 else:
@@ -132,17 +132,17 @@ class Connection:
 
     def _next(self, linger: float) -> list[_Job[Any]]:
         """Take the jobs that have come together; none: nothing came for a while."""
-        with _lock:
+        with process.lock:
             if not self._jobs and self._database is not None:
                 self._arrival.wait(linger)
             return [self._jobs.popleft() for _ in range(min(len(self._jobs), MOST_AT_ONCE))]
 
     def _leave(self) -> bool:
-        with _lock:
+        with process.lock:
             if self._jobs:
                 return False
             self._thread = None
-            _running.discard(self)
+            process.running.discard(self)
             return True
 
     def _serve(self, jobs: Sequence[_Job[Any]]) -> None:
@@ -215,6 +215,7 @@ class Connection:
             if self._lost is not None:
                 raise self._lost()
         if self._database is None:
+            process.close_idle(self)
             self._database = self._open()
             self.opened += 1
             self._file = self._path.stat()
@@ -246,58 +247,26 @@ class Connection:
         self._put(job)
         job.result.result()
 
-    def hold(self) -> None:
-        """Before a fork: wait for the job under way, and close the connection."""
-        self._serving.acquire()
-        self._close()
+    @property
+    def is_open(self) -> bool:
+        return self._database is not None
+
+    def hold(self, *, blocking: bool = True) -> bool:
+        """Close the connection when no job is under way, and begin none until `go_on`; return whether that was so."""
+        held = self._serving.acquire(blocking=blocking)
+        if held:
+            self._close()
+        return held
 
     def go_on(self) -> None:
-        """In the process that forked."""
         self._serving.release()
 
     def reset(self) -> None:
         """In a new process: the thread and its jobs are those of the process that forked."""
         self._jobs, self._thread = deque(), None
-        self._arrival, self._serving = threading.Condition(_lock), threading.Lock()
-
-
-_lock = threading.Lock()
-"""Guards the jobs and the threads of all connections."""
-_running: set[Connection] = set()
-"""Those that have a thread."""
+        self._arrival, self._serving = threading.Condition(process.lock), threading.Lock()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
     with suppress(RuntimeError):  # the loop was closed: nobody waits any more
         loop.call_soon_threadsafe(done.set_result, None)
-
-
-@atexit.register
-def _finish() -> None:
-    with _lock:
-        running = list(_running)
-    for connection in running:
-        connection.finish()
-
-
-def _before_fork() -> None:
-    _lock.acquire()
-    for connection in _running:
-        connection.hold()
-
-
-def _after_fork() -> None:
-    for connection in _running:
-        connection.go_on()
-    _lock.release()
-
-
-def _after_fork_in_child() -> None:
-    for connection in _running:
-        connection.reset()
-    _running.clear()
-    _lock.release()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
