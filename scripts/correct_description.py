@@ -20,6 +20,8 @@ from scripts.prepare import prepare
 from scripts.read_description import RefusedError, in_one_line, read
 from scripts.schemas import follow, references, target
 
+CONFIGURATION = Path("openapi/generator.yaml")
+
 
 def check_description(document: dict[str, Any], name: str) -> None:
     """Refuse what is not valid OpenAPI; the name is for the message."""
@@ -29,10 +31,18 @@ def check_description(document: dict[str, Any], name: str) -> None:
     if validator is None:
         raise RefusedError(f"{name} is not an OpenAPI 3.0 or 3.1 description (openapi: {version}).")
     _check_references(document, name)
-    error = _deepest(_first_error(validator, document, name))
+    error = _deepest(_first_error(validator, _without_extensions(document), name))
     if error is not None:
         place = "/".join(map(str, getattr(error, "absolute_path", ()))) or "its root"
         raise RefusedError(f"{name} is not valid OpenAPI {version} at {place}: {getattr(error, 'message', error)}")
+
+
+def _without_extensions(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out extensions among the paths: the validator takes them for paths."""
+    paths = document.get("paths")
+    if not isinstance(paths, dict):
+        return document
+    return {**document, "paths": {path: item for path, item in paths.items() if not path.startswith("x-")}}
 
 
 def _check_references(document: dict[str, Any], name: str) -> None:
@@ -78,7 +88,8 @@ def main(description: str, overlay: str, output: str) -> None:
     for name in corrected.dead:
         raise RefusedError(f"{name} matches nothing: Brex has changed that place, so review the action or drop it.")
     check_description(corrected.document, f"{description}, as corrected by {overlay},")
-    prepare(corrected.document, description)
+    overrides = read(CONFIGURATION)["class_overrides"]
+    prepare(corrected.document, description, {name: each["class_name"] for name, each in overrides.items()})
     Path(output).write_text(json.dumps(corrected.document, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,24 +19,28 @@ STYLES = {"query": "form", "cookie": "form", "path": "simple", "header": "simple
 def bracket_parameters(document: Node) -> None:
     """Replace each query parameter that is an object by one for each property, such as `updated_at[gt]`, in place.
 
-    OpenAPI calls this style deepObject. Brex also means it where its description names no style.
+    OpenAPI calls this style deepObject. Brex also means it where its description names no style. Paths and parameters
+    that are components are written out: the generator does not find the former, nor the overlay the latter.
     """
-    items = [item for path, item in document.get("paths", {}).items() if path.startswith("/")]
+    paths = document.get("paths", {})
+    items = []
+    for path in filter(lambda path: path.startswith("/"), paths):
+        beside = {key: value for key, value in paths[path].items() if key != "$ref"}
+        paths[path] = copy.deepcopy(follow(paths[path], document)) | beside
+        items.append(paths[path])
     for holder in [*items, *(item[method] for item in items for method in METHODS if method in item)]:
         if "parameters" in holder:
-            resolved = [(raw, follow(raw, document)) for raw in holder["parameters"]]
-            taken = {parameter.get("name") for _, parameter in resolved}
-            holder["parameters"] = [
-                bracketed for raw, parameter in resolved for bracketed in _bracketed(raw, parameter, taken, document)
-            ]
+            found = [copy.deepcopy(follow(parameter, document)) for parameter in holder["parameters"]]
+            taken = {parameter.get("name") for parameter in found}
+            holder["parameters"] = [each for parameter in found for each in _bracketed(parameter, taken, document)]
 
 
-def _bracketed(raw: Node, parameter: Any, taken: set[str], document: Document) -> Iterator[Node]:
+def _bracketed(parameter: Node, taken: set[str], document: Document) -> Iterator[Node]:
     shape = shape_of(parameter.get("schema", {}), document, expand=True)
     is_deep = parameter.get("in") == "query" and parameter.get("style", "deepObject") == "deepObject"
     nested = any(_kinds(schema, document) & {"array", "object"} for schema in shape.properties.values())
     if not is_deep or nested or not shape.properties:  # OpenAPI does not say how nested values are sent
-        yield raw
+        yield parameter
         return
     for name, schema in shape.properties.items():
         bracketed = f"{parameter['name']}[{name}]"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from scripts.circles import OBJECT, cut_circles, spread_choices
+from scripts.operations import operations
 from scripts.parameters import check_parameters
 from scripts.schemas import COMPONENT, component, references, shape_of, target
 from scripts.simplify import FOLDED, LISTED, NAMED, SINGLE, each_schema, schemas_in, simplify, types_of
@@ -24,16 +26,26 @@ TAKEN = {
     *("oneof", "openintenum", "openstrenum", "response", "unset", "uuid"),
 }
 """Classes that the modules in generated/ import, in small letters."""
+BYTES = "application/octet-stream"
+READABLE = re.compile(rf"(?i:application/json|{BYTES}|text/.*|.*\+json) *(;|$)")
 
 
-def prepare(document: Node, name: str) -> None:
-    """Rewrite a valid description in place. Raises RefusedError; the name is for its message."""
+def prepare(document: Node, name: str, classes: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Rewrite a valid description in place. Raises RefusedError; the name is for its message.
+
+    Args:
+        document: The description, as the overlay corrects it.
+        name: What to call it in a message.
+        classes: The components whose classes have other names, and these.
+    """
     simplify(document)
+    document["paths"] = {path: item for path, item in document["paths"].items() if path.startswith("/")}
+    _read_as_files(document)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update({each: _as_object(schema) for each, schema in schemas.items()})
     each_schema(document, _spell_out)
     each_schema(document, _spell_null)
-    _rename_taken(document)
+    _rename_taken(document, classes)
     _name_inner_schemas(document)
     cut_circles(document, name)
     for schema in list(schemas_in(document)):
@@ -43,11 +55,21 @@ def prepare(document: Node, name: str) -> None:
     _pass_null_on(document)
     _resolve_aliases(document)
     _name_inline(schemas)
+    each_schema(document, _name_members)
     check_parameters(document, name)
 
 
+def _read_as_files(document: Node) -> None:
+    """Let answers of content types that the generator does not know, such as PDF, be files."""
+    for operation in operations(document):
+        for answer in operation.responses.values():
+            content = answer.get("content", {})
+            if content and not any(map(READABLE.match, content)):
+                content[BYTES] = {"schema": {"type": "string", "format": "binary"}}
+
+
 def _spell_out(schema: Node) -> None:
-    """Write true and false, which OpenAPI 3.1 takes for schemas, as objects."""
+    """Write true and false, which OpenAPI 3.1 takes for schemas, as objects, and leave nothing unsaid."""
     for keyword in LISTED:
         if keyword in schema:
             schema[keyword] = [_as_object(inner) for inner in schema[keyword]]
@@ -56,6 +78,10 @@ def _spell_out(schema: Node) -> None:
             schema[keyword] = {name: _as_object(inner) for name, inner in schema[keyword].items()}
     if "items" in schema:
         schema["items"] = _as_object(schema["items"])
+    elif "array" in types_of(schema) and "prefixItems" not in schema:
+        schema["items"] = {}
+    if {bool, float} & set(map(type, schema.get("enum", ()))) and not any(isinstance(v, str) for v in schema["enum"]):
+        del schema["enum"]  # the generator knows enums of text and of whole numbers
 
 
 def _as_object(schema: Any) -> Any:
@@ -83,11 +109,17 @@ def _spell_null(schema: Node) -> None:
                 schema.update({key: value for key, value in inner.items() if key not in schema})
 
 
-def _rename_taken(document: Node) -> None:
-    """Rename components whose classes would hide what the generated modules import."""
+def _rename_taken(document: Node, classes: Mapping[str, str]) -> None:
+    """Rename components whose classes would hide what the generated modules import, or the class of another."""
     schemas = document["components"]["schemas"]
-    for name in [name for name in schemas if name.lower() in TAKEN]:
+    taken = set(TAKEN)
+    for name in sorted(schemas, key=lambda each: (each not in classes, _pascal(each) != each)):
+        plain = _plain(classes.get(name, name))
+        if plain not in taken:
+            taken.add(plain)
+            continue
         new = _free(f"{name}Model", schemas)
+        taken.add(_plain(new))
         schemas[new] = schemas.pop(name)
         for reference in references(document):
             if component(reference) == name:
@@ -198,12 +230,32 @@ def _placed(schema: Node, place: str) -> Iterator[tuple[Node, str]]:
             yield from _placed(choice, f"{place}Type{number}")
 
 
+def _name_members(schema: Node) -> None:
+    """Name the members of an enum if two would get one name: the generator would fail, or keep only the last."""
+    values = schema.get("enum", ())
+    if not all(isinstance(value, str) for value in values):
+        return
+    names: dict[str, str] = {}
+    for value in sorted(values, key=lambda each: each != each.upper()):
+        first = value.upper() if value[:1].isalpha() else f"VALUE_{values.index(value)}"
+        numbered = (f"{first}_{number}" if number > 1 else first for number in itertools.count(1))
+        names[value] = next(each for each in numbered if _plain(each) not in map(_plain, names.values()))
+        if names[value] != first:
+            schema["x-enum-varnames"] = []
+    if "x-enum-varnames" in schema:
+        schema["x-enum-varnames"] = [names[value] for value in values]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def _pascal(name: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", name))
 
 
 def _free(name: str, taken: Node) -> str:
     """Return the name, with a number if its class would have the name of another."""
-    classes = {re.sub(r"[^a-z0-9]", "", other.lower()) for other in taken}
+    classes = set(map(_plain, taken))
     numbered = (f"{name}{number or ''}" for number in itertools.count())
-    return next(each for each in numbered if re.sub(r"[^a-z0-9]", "", each.lower()) not in classes)
+    return next(each for each in numbered if _plain(each) not in classes)

@@ -18,9 +18,9 @@ class RefusedError(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return the message of an error, shortened: the validator's messages hold whole schemas."""
+    """Return the message of an error without its middle: the validator's messages begin with whole schemas."""
     words = " ".join((str(error) or type(error).__name__).split())
-    return words if len(words) <= LONGEST_MESSAGE else f"{words[:LONGEST_MESSAGE]}…"
+    return words if len(words) <= LONGEST_MESSAGE else f"{words[: LONGEST_MESSAGE - 100]}… …{words[-100:]}"
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,17 +73,27 @@ def read(path: Path) -> dict[str, Any]:
     return parse(path.read_bytes(), str(path))
 
 
+def _trouble(text: str) -> str | None:
+    """Say what a file is that a failed download leaves in place of a description."""
+    start = text.lstrip()[:1]
+    return "is empty" if not start else "is a web page or XML, not YAML or JSON" if start == "<" else None
+
+
 def parse(content: bytes, name: str) -> dict[str, Any]:
     """Read JSON or YAML, with or without a BOM; all keys become strings, as in JSON. The name is for the message."""
+    trouble = None
     try:
         text = content.decode("utf-8-sig")
+        trouble = _trouble(text)
         try:
             document = json.loads(text, object_pairs_hook=unique)
         except json.JSONDecodeError:
-            document = yaml.load(text, PlainLoader)  # noqa: S506 - a SafeLoader
+            document = None if trouble else yaml.load(text, PlainLoader)  # noqa: S506 - a SafeLoader
         plain = json.loads(json.dumps(document, allow_nan=False))
     except Exception as error:  # noqa: BLE001 - PyYAML raises more than YAMLError, such as AttributeError for `!!timestamp x`
         raise RefusedError(f"{name} cannot be read as YAML or JSON: {in_one_line(error)}") from None
+    if trouble:
+        raise RefusedError(f"{name} {trouble}: download it again.")
     if not isinstance(plain, dict):
         raise RefusedError(f"{name} is not a YAML or JSON object.")
     return plain

@@ -33,10 +33,16 @@ def show_changes(changes: Changes, idle: list[Change], since: str) -> int:
     for weight, heading in HEADINGS.items():
         found = [change for change in effective if change.weight is weight]
         show(heading, (f"{change}{NOT_CHECKED if _is_unchecked(change) else ''}" for change in found))
-    show("Without effect on generated/, because openapi/overlay.yaml corrects it:", idle)
+    kept = [change for change in idle if change.text.endswith("is removed")]
+    show(
+        "Brex no longer describes these, and openapi/overlay.yaml adds them: find out whether Brex still takes them.",
+        (f"{change}{NOT_CHECKED}" for change in kept),
+    )
+    others = [change for change in idle if change not in kept]
+    show("Without effect on generated/, because openapi/overlay.yaml corrects it:", others)
     if changes.words:
         print(f"Words only (descriptions, examples, titles): {changes.words} differ.", end="\n\n")
-    return sum(map(_is_unchecked, effective))
+    return sum(map(_is_unchecked, effective)) + len(kept)
 
 
 def show_end(unchecked: int) -> None:

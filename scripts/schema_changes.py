@@ -131,8 +131,9 @@ class Schemas:
             before, after = shape_of(old, self.old, expand=True), shape_of(new, self.new, expand=True)
         yield from _values(place, before, after)
         yield from self._properties(place, before, after, seen)
-        for step, one, other in (("[]", before.items, after.items), ("[*]", before.additional, after.additional)):
-            yield from self._inner(place.inside(step), one, other, seen)
+        if before.types == after.types or (before.items and after.items):
+            yield from self._inner(place.inside("[]"), before.items, after.items, seen)
+        yield from self._inner(place.inside("[*]"), before.additional, after.additional, seen)
         yield from self._choices(place, before.choices, after.choices, seen)
         yield from _keywords(place, before.rest, after.rest)
 

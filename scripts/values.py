@@ -53,7 +53,9 @@ def kind_of(schema: Any, document: Document) -> str:
         return f"array of {kind_of(shape.items, document)}"
     if shape.choices:
         return " or ".join(sorted({kind_of(choice, document) for choice in shape.choices}))
-    return " ".join([str(shape), *map(str, [shape.rest["format"]] if "format" in shape.rest else [])])
+    # In Python, all numbers of a type are one, however many bits they have elsewhere.
+    formats = [shape.rest["format"]] if "format" in shape.rest and not shape.types & {"integer", "number"} else []
+    return " ".join([str(shape), *map(str, formats)])
 
 
 def _seen(schema: Any, document: Document) -> Shape:

@@ -26,8 +26,14 @@ pytestmark = [
 ]
 
 
+PARAMETER = {"name": "q", "in": "query", "description": "Why. " * 100, "schema": {"type": "string"}}
 REFUSED_DESCRIPTIONS: dict[str, tuple[str | bytes, str]] = {
-    "empty": ("", "not a YAML or JSON object"),
+    "empty": ("\n", "is empty: download it again"),
+    "a web page": ("<!doctype html><title>x: y</title>", "is a web page or XML, not YAML or JSON: download it again"),
+    "a parameter twice": (
+        described(lambda d: d["paths"]["/v3/accounting/records"]["get"].update(parameters=[PARAMETER] * 2)),
+        "has non-unique elements",
+    ),
     "binary": (bytes(range(256)), "cannot be read as YAML or JSON: 'utf-8' codec"),
     "control characters": ("openapi: 3.0.0\n\0", "cannot be read as YAML or JSON: unacceptable character"),
     "a list": ("- openapi: 3.0.0", "not a YAML or JSON object"),

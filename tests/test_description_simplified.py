@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -36,9 +37,9 @@ def described(*parameters: Node, **schemas: Any) -> Node:
     }
 
 
-def prepared(**schemas: Any) -> Node:
+def prepared(classes: Mapping[str, str] | None = None, /, **schemas: Any) -> Node:
     document = described(**copy.deepcopy(schemas))
-    prepare(document, "it")
+    prepare(document, "it", classes or {})
     found: Node = document["components"]["schemas"]
     return found
 
@@ -277,6 +278,71 @@ def test_a_schema_that_is_referred_to_inside_of_another_gets_a_name() -> None:
     assert schemas["Node"] == model({"kid": reference("NodeKid")})
     assert schemas["NodeKid"] == model({"again": reference("NodeKid"), "b": reference("NodeKidB")})
     assert (schemas["NodeKidB"], schemas["Y"]) == (TEXT, reference("NodeKidB"))
+
+
+# What the generator does not know
+
+
+def members(*values: str) -> list[str] | None:
+    names: list[str] | None = prepared(Y=TEXT | {"enum": list(values)})["Y"].get("x-enum-varnames")
+    return names
+
+
+def test_values_of_an_enum_that_would_get_one_name_get_two() -> None:
+    assert members("employee", "EMPLOYEE", "1ST") == ["EMPLOYEE_2", "EMPLOYEE", "VALUE_2"]
+    assert members("A_B", "a-b", "A B") == ["A_B", "A-B_3", "A B_2"]
+    assert members("A", "B") is None
+
+
+@pytest.mark.parametrize("values", [[True], [1.5, 2], [1, None, 2.5]])
+def test_an_enum_of_fractions_or_of_true_is_any_value(values: list[Any]) -> None:
+    assert prepared(Y={"type": "number", "enum": values})["Y"] == {"type": "number"}
+
+
+def test_an_array_of_anything_may_leave_it_at_that() -> None:
+    assert prepared(Y={"type": "array"})["Y"] == array({})
+
+
+def test_of_two_components_with_one_class_the_one_with_its_name_keeps_it() -> None:
+    schemas = {name: model({"a": TEXT}) for name in ("user", "User", "Money", "Amount", "ItemModel", "item", "Item")}
+    found = prepared({"Amount": "Money"}, **schemas, Y=model({"money": reference("Money"), "user": reference("User")}))
+    assert found.keys() == {"userModel", "User", "MoneyModel", "Amount", "ItemModel", "itemModel1", "Item", "Y"}
+    assert found["Y"] == model({"money": reference("MoneyModel"), "user": reference("User")})
+
+
+@pytest.mark.parametrize("kind", ["application/pdf", "*/*", "image/png; q=1"])
+def test_an_answer_of_an_unknown_type_is_read_as_a_file(kind: str) -> None:
+    document = described()
+    answer = document["paths"]["/things"]["get"]["responses"]["200"]
+    answer["content"] = {kind: {"schema": TEXT}}
+    prepare(document, "it")
+    assert answer["content"]["application/octet-stream"] == {"schema": TEXT | {"format": "binary"}}
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "text/csv", "application/vnd.x+json"])
+def test_an_answer_of_a_known_type_stays(kind: str) -> None:
+    document = described()
+    answer = document["paths"]["/things"]["get"]["responses"]["200"]
+    answer["content"] = {kind: {"schema": TEXT}}
+    prepare(document, "it")
+    assert answer["content"].keys() == {kind}
+
+
+def test_paths_and_parameters_that_are_components_are_written_out() -> None:
+    document = described({"$ref": "#/components/parameters/At"})
+    document["components"] |= {
+        "parameters": {"At": filter_by(TEXT)},
+        "pathItems": {"Things": document["paths"]["/things"]},
+    }
+    document["paths"] = {"/things": {"$ref": "#/components/pathItems/Things"}, "/more": {"$ref": "#/paths/~1things"}}
+    for item in simplified(document)["paths"].values():
+        assert item["get"]["parameters"] == [filter_by(TEXT)]
+
+
+def test_extensions_among_the_paths_are_no_paths() -> None:
+    document = described() | {"paths": {"x-groups": [1]} | described()["paths"]}
+    prepare(document, "it")
+    assert document["paths"].keys() == {"/things"}
 
 
 # Any description

@@ -230,6 +230,8 @@ def test_each_error_code_that_is_removed_is_named(fit: Hold, corrected: Node, co
         ({"oneOf": [{"$ref": "#/components/schemas/X"}]}, {"$ref": "#/components/schemas/X"}),
         ({"allOf": [{"$ref": "#/components/schemas/X"}]}, {"$ref": "#/components/schemas/X"}),
         ({"type": "string", "const": "A"}, {"type": "string", "enum": ["A"]}),
+        ({"type": "integer", "format": "int32"}, {"type": "integer"}),
+        ({"type": "number", "format": "double"}, {"type": "number"}),
         ({"$ref": "#/components/schemas/State"}, {"type": "string", "enum": ["A"]}),
         (
             {"type": "array", "items": {"$ref": "#/components/schemas/State"}},

@@ -228,7 +228,13 @@ def test_each_published_shape_of_the_filters_works(project: Project, shape: Drif
     source = snapshot(project.root / "src")
     run = update(project, save(project, shape))
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
+    if shape is as_of_january:
+        assert "openapi/overlay.yaml adds them: find out whether Brex still takes them.\n" in run.stdout
+        assert (
+            "The facade fits in everything that is checked; read what is marked (not checked) above (3)." in run.stdout
+        )
+    else:
+        assert run.stdout.endswith("The facade fits. Look at git diff, then run make test.\n")
     assert snapshot(project.root / "src") == source
     times = "updated_at[gt]=2025-01-01T00:00:00+00:00 updated_at[lt]=2025-02-01T00:00:00+00:00"
     assert use(project, FILTER) == f"ids=a ids=b review_status=REVIEW limit=100 source_type=BILL {times}\n"
@@ -412,7 +418,7 @@ def test_without_an_earlier_description_it_says_so(project: Project) -> None:
 # One for each step that can refuse it; test_regen.py has what each of them refuses.
 GARBAGE: dict[str, tuple[bytes, str]] = {
     "binary": (bytes(range(256)), "cannot be read as YAML or JSON"),
-    "a web page": (b"<!doctype html><title>x: y</title>", "is not an OpenAPI 3.0 or 3.1 description"),
+    "a web page": (b"<!doctype html><title>x: y</title>", "is a web page or XML, not YAML or JSON"),
     "a loop": (
         json.dumps(
             drifted(DESCRIPTION, lambda d: d["components"]["schemas"].update(L={"$ref": "#/components/schemas/L"}))
@@ -436,11 +442,9 @@ def test_wrong_arguments_change_nothing(project: Project) -> None:
 
 def test_a_description_that_the_generator_fails_on_changes_nothing(project: Project) -> None:
     def close(description: Node) -> None:
-        schema(description, "Vendor")["properties"]["id"]["enum"] = ["A-B", "A_B"]
+        schema(description, "Vendor")["properties"]["id"]["enum"] = ["A", 1]
 
-    refuse(
-        project, "the generator failed, and generated/ is as it was: ValueError: Duplicate key", save(project, close)
-    )
+    refuse(project, "the generator failed, and generated/ is as it was: Unable to process", save(project, close))
 
 
 def test_an_overlay_that_is_broken_changes_nothing(project: Project) -> None:
