@@ -48,7 +48,7 @@ COUNT = "SELECT state, count(*) FROM exports GROUP BY state"
 COUNT_HELD = "SELECT state, count(*) FROM exports INDEXED BY exports_held WHERE held IS NOT NULL GROUP BY state"
 NOTE = """
     INSERT INTO exports (record_id, state, attempts, due, changed_at, handled, noticed, opened_at)
-    VALUES (?1, 'ready', 0, ?2, ?2, 0, 1, ?2) ON CONFLICT (record_id) DO UPDATE SET noticed = noticed + 1
+    VALUES (?, 'ready', 0, ?, ?, 0, 1, ?) ON CONFLICT (record_id) DO UPDATE SET noticed = noticed + 1
 """
 SAVE = f"""
     INSERT INTO exports ({NAMES}, opened_at) VALUES ({", ".join("?" * len(COLUMNS))}, ?)

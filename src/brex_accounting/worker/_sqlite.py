@@ -162,7 +162,7 @@ class SQLiteExportStore(FencedStore):
 
         def note(database: sqlite3.Connection) -> None:
             now = self._clock.wall()
-            database.executemany(schema.NOTE, ((record_id, now) for record_id in record_ids))
+            database.executemany(schema.NOTE, ((record_id, now, now, now) for record_id in record_ids))
             if until is not None:
                 mark = "bills_until = max(coalesce(bills_until, ''), ?), polled_at = ?"
                 database.execute(f"UPDATE store SET {mark}", (until, now))  # noqa: S608 - our own words
