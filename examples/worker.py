@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import httpx
@@ -123,6 +123,11 @@ def create_erp(database: str = "erp.db") -> Starlette:
     ledger = sqlite3.connect(database)
     ledger.execute("CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, id TEXT UNIQUE, entry TEXT)")
 
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        with closing(ledger):
+            yield
+
     async def put(request: Request) -> Response:
         entry = await request.json()
         if any(line["account"] == "6039" for line in entry["lines"]):
@@ -133,7 +138,7 @@ def create_erp(database: str = "erp.db") -> Starlette:
         row = ledger.execute("SELECT number FROM entries WHERE id = ?", (request.path_params["id"],)).fetchone()
         return JSONResponse({"number": row[0]})
 
-    return Starlette(routes=[Route("/entries/{id}", put, methods=["PUT"])])
+    return Starlette(routes=[Route("/entries/{id}", put, methods=["PUT"])], lifespan=lifespan)
 
 
 if __name__ == "__main__":
