@@ -475,6 +475,23 @@ async def test_tokens_are_encrypted_and_keys_changed_as_the_docs_say(key: str) -
     assert b"canary" not in bytes(row[0])
 
 
+async def test_a_note_is_one_statement(stores: PostgresStores, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a storm of webhooks costs little; the account's own row is made when it is needed."""
+    statements, execute = list[str](), psycopg.AsyncConnection.execute
+
+    async def count(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        statements.append(query)
+        return await execute(connection, query, *arguments, **options)
+
+    exports = stores.exports(key)
+    await exports.note(["accr_1"])
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", count)
+    await exports.note(["accr_1", "accr_2"])
+    assert len([query for query in statements if query]) == 1
+    monkeypatch.undo()
+    assert (await exports.status()).ready == 2
+
+
 async def test_exports_are_copied_from_sqlite_as_the_docs_say(stores: PostgresStores, key: str, tmp_path: Path) -> None:
     copy_exports = from_the_docs("copy_exports")
     old = SQLiteExportStore(tmp_path / "export.db")

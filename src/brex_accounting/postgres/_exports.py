@@ -184,12 +184,14 @@ class PostgresExportStore(FencedStore):
                 await self._execute(connection, sql.FORGET, ids=ids, noticed=noticed)
 
     async def _insert_notes(self, record_ids: list[str], bills_until: datetime | None) -> None:
+        if bills_until is None:  # one statement, for storms of webhooks
+            async with self._database.connection() as connection:
+                await self._execute(connection, sql.NOTE, ids=record_ids)
+            return
         async with self._database.transaction() as connection:
             await self._of_account(connection)
-            if bills_until is not None:
-                await self._execute(connection, sql.POLLED, until=bills_until)
+            await self._execute(connection, sql.POLLED, until=bills_until)
             await self._execute(connection, sql.NOTE, ids=record_ids)
-            await self._execute(connection, sql.NOTIFY)
 
     async def _replace(self, record_id: str, change: Callable[..., ExportEntry]) -> None:
         async with self._database.transaction() as connection:

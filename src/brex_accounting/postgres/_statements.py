@@ -38,9 +38,11 @@ NEXT = f"""
            (SELECT min(due) FROM brex_exports WHERE account = %(account)s AND {IS_OPEN})
 """  # noqa: S608 - our own names
 NOTE = f"""
-    INSERT INTO brex_exports (account, record_id, state, attempts, due, changed_at, handled, noticed, opened_at)
-    SELECT %(account)s, id, 'ready', 0, {NOW}, {NOW}, 0, 1, {NOW} FROM unnest(%(ids)s::text[]) AS id ORDER BY id
-    ON CONFLICT (account, record_id) DO UPDATE SET noticed = brex_exports.noticed + 1
+    WITH noted AS (
+        INSERT INTO brex_exports (account, record_id, state, attempts, due, changed_at, handled, noticed, opened_at)
+        SELECT %(account)s, id, 'ready', 0, {NOW}, {NOW}, 0, 1, {NOW} FROM unnest(%(ids)s::text[]) AS id ORDER BY id
+        ON CONFLICT (account, record_id) DO UPDATE SET noticed = brex_exports.noticed + 1
+    ) SELECT pg_notify('{CHANNEL}', %(account)s)
 """  # noqa: S608 - our own names
 SAVE = f"""
     INSERT INTO brex_exports (account, {NAMES}, opened_at)
