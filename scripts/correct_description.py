@@ -17,7 +17,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValida
 from scripts.circles import cut_circles
 from scripts.overlay import check_overlay, correct
 from scripts.prepare import prepare
-from scripts.read_description import RefusedError, in_one_line, read
+from scripts.read_description import RefusedError, in_one_line, read, shortened
 from scripts.schemas import follow, references, target
 
 CONFIGURATION = Path("openapi/generator.yaml")
@@ -34,7 +34,8 @@ def check_description(document: dict[str, Any], name: str) -> None:
     error = _deepest(_first_error(validator, _without_extensions(document), name))
     if error is not None:
         place = "/".join(map(str, getattr(error, "absolute_path", ()))) or "its root"
-        raise RefusedError(f"{name} is not valid OpenAPI {version} at {place}: {getattr(error, 'message', error)}")
+        words = shortened(str(getattr(error, "message", error)))
+        raise RefusedError(f"{name} is not valid OpenAPI {version} at {place}: {words}")
 
 
 def _without_extensions(document: dict[str, Any]) -> dict[str, Any]:

@@ -5,18 +5,19 @@ Run by regen.sh in the generator's environment: python -m scripts.make_templates
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-import openapi_python_client
-
 from scripts.read_description import RefusedError, in_one_line, read
 
 TEMPLATES = Path("openapi/templates")
 EXCHANGES = TEMPLATES / "exchanges.yaml"
-STOCK = Path(openapi_python_client.__path__[0]) / "templates"
+# Found and not imported, which takes its time.
+GENERATOR = importlib.util.find_spec("openapi_python_client")
+STOCK = Path(GENERATOR.origin if GENERATOR and GENERATOR.origin else "").parent / "templates"
 
 
 def exchange(text: str, name: str, exchanges: list[dict[str, Any]]) -> str:

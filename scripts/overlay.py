@@ -12,7 +12,7 @@ from jsonpath_ng.ext import parse
 from oas_patch.validator import load_schema
 
 from scripts.description_changes import changes_between
-from scripts.read_description import RefusedError, in_one_line
+from scripts.read_description import RefusedError, in_one_line, shortened
 from scripts.schemas import follow, without_prose
 from scripts.simplify import simplified
 
@@ -55,7 +55,7 @@ def check_overlay(overlay: Document, name: str) -> None:
     error = next(jsonschema.Draft202012Validator(schema).iter_errors(overlay), None)
     if error is not None:
         place = "/".join(map(str, error.absolute_path)) or "its root"
-        raise RefusedError(f"{name} is not a valid Overlay 1.0 document at {place}: {error.message}")
+        raise RefusedError(f"{name} is not a valid Overlay 1.0 document at {place}: {shortened(error.message)}")
 
 
 def _apply(action: dict[str, Any], name: str, document: Document) -> bool:

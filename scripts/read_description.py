@@ -18,8 +18,13 @@ class RefusedError(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return the message of an error without its middle: the validator's messages begin with whole schemas."""
+    """Return the message of an error; of one that is not ours, shortened."""
     words = " ".join((str(error) or type(error).__name__).split())
+    return words if isinstance(error, RefusedError) else shortened(words)
+
+
+def shortened(words: str) -> str:
+    """Leave out the middle: the validators' messages begin with whole schemas, and end with what is wrong."""
     return words if len(words) <= LONGEST_MESSAGE else f"{words[: LONGEST_MESSAGE - 100]}… …{words[-100:]}"
 
 
@@ -76,7 +81,13 @@ def read(path: Path) -> dict[str, Any]:
 def _trouble(text: str) -> str | None:
     """Say what a file is that a failed download leaves in place of a description."""
     start = text.lstrip()[:1]
-    return "is empty" if not start else "is a web page or XML, not YAML or JSON" if start == "<" else None
+    return (
+        "is empty, not a YAML or JSON object"
+        if not start
+        else "is a web page or XML, not YAML or JSON"
+        if start == "<"
+        else None
+    )
 
 
 def parse(content: bytes, name: str) -> dict[str, Any]:
@@ -93,7 +104,7 @@ def parse(content: bytes, name: str) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - PyYAML raises more than YAMLError, such as AttributeError for `!!timestamp x`
         raise RefusedError(f"{name} cannot be read as YAML or JSON: {in_one_line(error)}") from None
     if trouble:
-        raise RefusedError(f"{name} {trouble}: download it again.")
+        raise RefusedError(f"{name} {trouble}.")
     if not isinstance(plain, dict):
         raise RefusedError(f"{name} is not a YAML or JSON object.")
     return plain

@@ -15,7 +15,16 @@ from hypothesis import settings
 
 from tests.support.file_server import serve  # noqa: F401 - a fixture
 from tests.support.marks import examples
-from tests.support.project import DESCRIPTION_FILE, OVERLAY_FILE, PACKAGE, ROOT, TABLE_FILE, Clone, Project
+from tests.support.project import (
+    DESCRIPTION_FILE,
+    OVERLAY_FILE,
+    PACKAGE,
+    ROOT,
+    TABLE_FILE,
+    Clone,
+    Project,
+    generate_once,
+)
 from tests.support.virtual_time import VirtualTimeLoop
 
 # The same examples in each run, and none too slow for a busy machine; `--hypothesis-profile default` finds new ones.
@@ -79,10 +88,7 @@ async def complaints(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[dic
 @pytest.fixture(scope="session")
 def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as the frozen description gives it; the script makes its environment where there is none."""
-    output = tmp_path_factory.mktemp("regenerated") / PACKAGE
-    run = Project(ROOT).run(DESCRIPTION_FILE, REGEN_OVERLAY=OVERLAY_FILE, REGEN_OUTPUT=output)
-    assert run.returncode == 0, run.stderr
-    return output
+    return generate_once(tmp_path_factory, DESCRIPTION_FILE, OVERLAY_FILE)
 
 
 @pytest.fixture(scope="session")

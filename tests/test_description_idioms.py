@@ -16,7 +16,7 @@ import pytest
 from scripts.prepare import TAKEN
 from scripts.schemas import shape_of
 from tests.support.marks import not_src
-from tests.support.project import Clone, check_success
+from tests.support.project import generate_once
 from tests.support.schema_examples import example_of
 from tests.support.schemas import INTEGER, NUMBER, TEXT, TIME, array, content, model, one_of, reference
 
@@ -204,17 +204,13 @@ NOTHING = "overlay: 1.0.0\ninfo: {title: t, version: '1'}\nactions:\n  - {target
 
 
 @pytest.fixture(scope="module")
-def package(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("idioms")
     (folder / "idioms.json").write_text(json.dumps(DESCRIPTION), "utf-8")
     (folder / "overlay.yaml").write_text(NOTHING, "utf-8")
-    check_success(
-        clone(folder / "project").run(
-            folder / "idioms.json", REGEN_OVERLAY=folder / "overlay.yaml", REGEN_OUTPUT=folder / "idioms_api"
-        )
-    )
+    made = generate_once(tmp_path_factory, folder / "idioms.json", folder / "overlay.yaml", "idioms_api")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.syspath_prepend(folder)
+        monkeypatch.syspath_prepend(made.parent)
         yield "idioms_api"
 
 

@@ -28,8 +28,8 @@ pytestmark = [
 
 PARAMETER = {"name": "q", "in": "query", "description": "Why. " * 100, "schema": {"type": "string"}}
 REFUSED_DESCRIPTIONS: dict[str, tuple[str | bytes, str]] = {
-    "empty": ("\n", "is empty: download it again"),
-    "a web page": ("<!doctype html><title>x: y</title>", "is a web page or XML, not YAML or JSON: download it again"),
+    "empty": ("\n", "is empty, not a YAML or JSON object"),
+    "a web page": ("<!doctype html><title>x: y</title>", "is a web page or XML, not YAML or JSON"),
     "a parameter twice": (
         described(lambda d: d["paths"]["/v3/accounting/records"]["get"].update(parameters=[PARAMETER] * 2)),
         "has non-unique elements",
@@ -70,7 +70,7 @@ REFUSED_DESCRIPTIONS: dict[str, tuple[str | bytes, str]] = {
 }
 OVERLAY_HEAD = "overlay: 1.0.0\ninfo: {title: t, version: '1'}\nactions:\n"
 REFUSED_OVERLAYS = {
-    "empty": ("", "overlay.yaml is not a YAML or JSON object"),
+    "empty": ("", "overlay.yaml is empty, not a YAML or JSON object"),
     "without a head": ("actions: []", "overlay.yaml is not a valid Overlay 1.0 document at"),
     "of version 1.1": (
         f"{OVERLAY_HEAD}  - {{target: $.x, copy: $.y}}",
@@ -104,10 +104,11 @@ for folder in sys.argv[1:]:
 """
 
 
-def correct(folder: Path, descriptions: list[str | bytes], overlay: str = "") -> list[str | None]:
-    """Run correct_description.py on each description, and return what it complained of."""
+def correct(folder: Path, descriptions: list[str | bytes], *overlays: str) -> list[str | None]:
+    """Run correct_description.py on each description, with its overlay or the only one; return its complaints."""
     cases = [folder / str(number) for number in range(len(descriptions))]
-    for case, description in zip(cases, descriptions, strict=True):
+    each = overlays if len(overlays) > 1 else overlays * len(cases)
+    for case, description, overlay in zip(cases, descriptions, each, strict=True):
         case.mkdir(parents=True)
         (case / "description").write_bytes(description if isinstance(description, bytes) else description.encode())
         (case / "overlay.yaml").write_text(overlay, "utf-8")
@@ -142,10 +143,11 @@ def test_refuses_a_description_in_one_sentence(complaints: dict[str, str | None]
 
 
 @pytest.mark.usefixtures("regenerated")
-@pytest.mark.parametrize(("overlay", "shown"), REFUSED_OVERLAYS.values(), ids=REFUSED_OVERLAYS)
-def test_refuses_an_overlay_in_one_sentence(tmp_path: Path, overlay: str, shown: str) -> None:
-    [message] = correct(tmp_path, [SOURCE], overlay)
-    check_sentence(message, shown)
+def test_refuses_each_overlay_in_one_sentence(tmp_path: Path) -> None:
+    overlays = [overlay for overlay, _ in REFUSED_OVERLAYS.values()]
+    messages = correct(tmp_path, [SOURCE] * len(overlays), *overlays)
+    for message, (_, shown) in zip(messages, REFUSED_OVERLAYS.values(), strict=True):
+        check_sentence(message, shown)
 
 
 @pytest.mark.usefixtures("regenerated")

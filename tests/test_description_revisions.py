@@ -24,7 +24,7 @@ import pydantic
 import pytest
 
 from tests.support.marks import not_src
-from tests.support.project import PACKAGE, Clone, check_success
+from tests.support.project import OVERLAY_FILE, PACKAGE, generate_once
 from tests.support.revisions import answers, described
 from tests.support.schemas import INTEGER, NUMBER, TEXT, TIME, array, content, model, one_of, reference
 
@@ -52,7 +52,7 @@ def call(package: str, operation: str, body: object, **arguments: object) -> Any
 
 
 @pytest.fixture(scope="module")
-def revision(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def revision(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A package that was made anew from another revision, JSON with a BOM and CRLF."""
 
     def revise(description: Node) -> None:
@@ -63,13 +63,11 @@ def revision(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         paths["/new"] = {"get": answers(content(array(reference("Integration"))), operationId="listOddities")}
         del paths["/v3/accounting/integration/{integration_id}/reactivate"]
 
-    project = clone(tmp_path_factory.mktemp("revision"))
-    package = (project.generated / PACKAGE).rename(project.generated / "revision_api")
-    text = "\ufeff" + described(revise).replace("\n", "\r\n")
-    (project.root / "new.json").write_bytes(text.encode())
-    check_success(project.run("new.json", REGEN_OUTPUT=package))
+    file = tmp_path_factory.mktemp("revision") / "new.json"
+    file.write_bytes(("\ufeff" + described(revise).replace("\n", "\r\n")).encode())
+    package = generate_once(tmp_path_factory, file, OVERLAY_FILE, "revision_api")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.syspath_prepend(project.generated)
+        monkeypatch.syspath_prepend(package.parent)
         yield package
 
 
@@ -193,16 +191,16 @@ ODD_PATHS: Node = {
 
 
 @pytest.fixture(scope="module")
-def odd(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     def add(description: Node) -> None:
         description["components"]["schemas"].update(ODD_SCHEMAS)
         description["paths"].update(ODD_PATHS)
 
     folder = tmp_path_factory.mktemp("odd")
     (folder / "odd.json").write_text(described(add), "utf-8")
-    check_success(clone(folder / "project").run(folder / "odd.json", REGEN_OUTPUT=folder / "odd_api"))
+    made = generate_once(tmp_path_factory, folder / "odd.json", OVERLAY_FILE, "odd_api")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.syspath_prepend(folder)
+        monkeypatch.syspath_prepend(made.parent)
         yield "odd_api"
 
 

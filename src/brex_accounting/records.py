@@ -74,7 +74,7 @@ class Records:
         Args:
             updated_after: Only what changed later than this: an aware datetime, or ISO 8601 text with an offset. None:
                 everything. A poll passes the largest `updated_at` that it has seen, less an overlap.
-            page_size: How many records to ask for at a time, 1 to 1,000.
+            page_size: How many records to ask for at a time, 1 to 1,000; see `limit` of `query`.
             on_invalid: See `pages`.
 
         Raises:
@@ -124,7 +124,8 @@ class Records:
             updated_after: See the class.
             updated_before: See the class.
             single_entry: See the class.
-            limit: How many records a page may have, 1 to 1,000.
+            limit: How many records a page may have, 1 to 1,000. Brex's published OpenAPI file names 500 as the maximum:
+                above that the server decides, and refuses with a BadRequestError.
             cursor: The `next_cursor` of the page before.
 
         Raises:
@@ -178,7 +179,7 @@ class Records:
             updated_after: See the class.
             updated_before: See the class.
             single_entry: See the class.
-            page_size: How many records to ask for at a time, 1 to 1,000.
+            page_size: How many records to ask for at a time, 1 to 1,000; see `limit` of `query`.
             cursor: Where to continue: a page's `next_cursor`.
             on_invalid: Called, not awaited, with each record that cannot be understood, before its page is passed on
                 without it. What it raises, the step raises.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 Snapshot = dict[str, tuple[int, bytes]]
 
@@ -76,6 +80,19 @@ def snapshot(folder: Path) -> Snapshot:
     }
 
 
+def generate_once(folders: pytest.TempPathFactory, description: Path, overlay: Path, package: str = PACKAGE) -> Path:
+    """Generate a package, once for all workers of this run; nobody may change it."""
+    base = folders.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    digest = hashlib.sha256(description.read_bytes() + b"\0" + overlay.read_bytes()).hexdigest()[:16]
+    output = base / f"generated-{digest}" / package
+    with (base / "generated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output.exists():
+            check_success(Project(ROOT).run(description, REGEN_OVERLAY=overlay, REGEN_OUTPUT=output))
+    return output
+
+
 Clone = Callable[[Path], Project]
 
 
@@ -89,3 +106,9 @@ def command(path: Path, *lines: str) -> Path:
     path.write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]), "utf-8")
     path.chmod(0o755)
     return path
+
+
+def generate_by_copying(project: Project, package: Path) -> None:
+    """Let regen.sh, which has tests of its own, only copy a package."""
+    lines = ('mkdir -p "${REGEN_OUTPUT%/*}"', f'cp -R "{package}" "$REGEN_OUTPUT"')
+    command(project.root / "scripts" / "regen.sh", *lines)
