@@ -15,6 +15,7 @@ from typing import Any
 from scripts.circles import OBJECT, cut_circles, spread_choices
 from scripts.operations import operations
 from scripts.parameters import check_parameters
+from scripts.read_description import RefusedError
 from scripts.schemas import COMPONENT, component, references, shape_of, target
 from scripts.simplify import FOLDED, LISTED, NAMED, SINGLE, each_schema, schemas_in, simplify, types_of
 
@@ -57,6 +58,20 @@ def prepare(document: Node, name: str, classes: Mapping[str, str] = MappingProxy
     _name_inline(schemas)
     each_schema(document, _name_members)
     check_parameters(document, name)
+    _check_names(document, name)
+
+
+def _check_names(document: Node, name: str) -> None:
+    """Refuse two operations that would be one module: the generator keeps only the last."""
+    modules: dict[tuple[str, str], str] = {}
+    for operation in operations(document):
+        module = next(iter(operation.raw.get("tags", ())), "default"), _plain(operation.label)
+        other = modules.setdefault(module, operation.endpoint)
+        if other != operation.endpoint:
+            raise RefusedError(
+                f"{name} cannot be generated: {operation.label} ({operation.endpoint}) and {other} would be one "
+                "module; give one another operationId in openapi/overlay.yaml."
+            )
 
 
 def _read_as_files(document: Node) -> None:

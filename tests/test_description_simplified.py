@@ -339,6 +339,15 @@ def test_paths_and_parameters_that_are_components_are_written_out() -> None:
         assert item["get"]["parameters"] == [filter_by(TEXT)]
 
 
+def test_two_operations_that_would_be_one_module_are_refused() -> None:
+    document = described()
+    document["paths"]["/things"]["post"] = {"operationId": "List", "tags": ["Other"], "responses": {}}
+    prepare(document, "it")  # in another folder
+    del document["paths"]["/things"]["post"]["tags"]
+    with pytest.raises(RefusedError, match=r"List \(POST /things\) and GET /things would be one module; give one an"):
+        prepare(document, "it")
+
+
 def test_extensions_among_the_paths_are_no_paths() -> None:
     document = described() | {"paths": {"x-groups": [1]} | described()["paths"]}
     prepare(document, "it")
