@@ -831,7 +831,7 @@ async def test_a_list_that_fails_does_not_stop_the_rest(world: World) -> None:
     world.check()
 
 
-async def test_a_dead_grant_ends_it(world: World) -> None:
+async def test_a_dead_grant_ends_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
     server = world.sandbox.authorization
     auth = OAuth2(
         server.client_id,
@@ -856,6 +856,7 @@ async def test_a_dead_grant_ends_it(world: World) -> None:
         assert sum(entry.state == "booked" for entry in world.store.entries.values()) == booked
         with pytest.raises(ReauthorizationRequiredError):
             await world.worker().drain(budget=60)
+    assert "tries again" not in caplog.text  # it waits for a person
     async with connect(world.sandbox, world.sandbox.token) as world.brex:
         await world.worker().drain(budget=600)
     world.check()

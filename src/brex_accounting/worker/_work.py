@@ -211,9 +211,10 @@ class Work:
         self._brex_trouble.over(part)
 
     def brex_failed(self, part: str, error: BrexError) -> None:
-        if self.once or isinstance(error, (ReauthorizationRequiredError, ConfigurationError)):
+        lasting = isinstance(error, (ReauthorizationRequiredError, ConfigurationError))
+        if self.once or lasting:
             self.fail(error)
-        pause = self._brex_trouble.begin(part, error)
+        pause = LONGEST_WAIT if lasting else self._brex_trouble.begin(part, error)  # or until the end
         self._resume_at[part] = max(self._resume_at.get(part, 0.0), self.clock.monotonic() + pause)
 
     async def ready_for_brex(self, part: str) -> bool:
