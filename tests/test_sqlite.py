@@ -204,6 +204,20 @@ def test_several_loops_and_one_that_is_closed_meanwhile(path: Path, caplog: pyte
 # -- the file --
 
 
+async def test_a_finalizer_in_the_middle_of_our_work_is_refused(file: Connection) -> None:
+    """Garbage is collected in any thread, at any moment; whoever waited there would wait for himself."""
+
+    def finalize(_: object) -> None:
+        asyncio.run(asyncio.wait_for(file.write(insert(1)), 5))
+
+    with pytest.raises(OSError, match="deadlock"):
+        await file.read(finalize)
+    with process.lock, pytest.raises(OSError, match="deadlock"):
+        await file.write(insert(1))
+    await file.write(insert(2))
+    assert await file.read(rows) == [2]
+
+
 async def test_a_file_that_was_replaced_is_not_written_to_any_more(file: Connection, path: Path) -> None:
     await file.write(insert(1))
     path.unlink()

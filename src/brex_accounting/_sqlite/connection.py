@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
 import os
 import sqlite3
 import threading
@@ -88,6 +89,9 @@ class Connection:
         await self._do(_Job[None](None))
 
     async def _do(self, job: _Job[T]) -> T:
+        if process.is_inside():
+            problem, unknown = OSError(errno.EDEADLK, os.strerror(errno.EDEADLK)), False
+            raise self._explain(problem, unknown)
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         job.result.add_done_callback(lambda _: _wake(loop, done))
@@ -109,7 +113,7 @@ class Connection:
             if self._thread is not None:
                 return
             process.running.add(self)
-            thread = threading.Thread(target=self._run, name="brex-accounting-sqlite", daemon=True)
+            thread: threading.Thread = process.Thread(target=self._run, name="brex-accounting-sqlite", daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # no more threads: better the loop stands still for a moment than a token is lost

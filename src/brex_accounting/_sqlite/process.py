@@ -12,12 +12,24 @@ if TYPE_CHECKING:
 
 AT_A_TIME = 32
 """Connections at work, and idle ones, however many files there are: each needs descriptors."""
-lock = threading.Lock()
+lock = threading.RLock()  # one that knows its owner: see `is_inside`
 """Guards the jobs and the threads of all connections."""
 running: set[Connection] = set()
 """Those that have a thread."""
 places = threading.Semaphore(AT_A_TIME)
 """Taken by those at work."""
+
+
+class Thread(threading.Thread):
+    """One that serves a connection."""
+
+
+def is_inside() -> bool:
+    """Return whether this thread is in the middle of our own work.
+
+    A finalizer runs wherever garbage is collected. If it uses a file there, and waits for that, nobody else goes on.
+    """
+    return isinstance(threading.current_thread(), Thread) or bool(lock._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def close_idle(opening: Connection) -> None:
