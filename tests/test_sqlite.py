@@ -173,6 +173,20 @@ async def test_without_a_thread_it_is_done_all_the_same(file: Connection, monkey
     assert await file.read(rows) == [1]
 
 
+async def test_without_a_thread_an_interrupt_stops_nothing_else(
+    file: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError))
+        patch.setattr(file, "_serve", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            await file.write(insert(1))
+    await asyncio.wait_for(file.write(insert(2)), 20)
+
+
 def test_several_loops_and_one_that_is_closed_meanwhile(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = Connection(path, partial(open_file, path, LAYOUT), explain, linger=60.0)
     held = threading.Event()

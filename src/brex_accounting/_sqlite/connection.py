@@ -120,7 +120,14 @@ class Connection:
                 thread = threading.current_thread()
             self._thread = thread
         if thread is threading.current_thread():
-            self._run(linger=0.0)
+            try:
+                self._run(linger=0.0)
+            except BaseException:  # a signal's handler raised: the next job starts anew
+                with process.lock:
+                    self._close()
+                    self._thread = None
+                    process.running.discard(self)
+                raise
 
     def _run(self, *, linger: float | None = None) -> None:
         while True:
