@@ -37,13 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "uncounted: counts no coverage, and so takes half the time")
 
 
-COUNTED = 4
+COUNTED = 40
 examples_of: Counter[str] = Counter()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Count coverage by a few examples of each test: counting takes as long as the test.
+    """Count coverage by the first examples of each test: counting takes as long as the test.
 
     Those that hypothesis makes up do not count, nor those that are marked (pytest-cov's own mark fails with --no-cov).
     """
