@@ -31,11 +31,11 @@ demo: .venv/made-for-demo
 test: lint types check-generated unit
 
 # What a change usually needs. The rest starts processes, generates code, builds the site, or takes a while for another reason.
-SLOW = commands/test_export.py commands/test_login.py commands/test_worker.py sandbox/test_schemathesis.py \
-  test_consent.py test_description_idioms.py test_description_refused.py test_docs.py test_fit.py test_fleet.py \
-  test_fleet_compose.py test_fleet_processes.py test_network.py test_oauth2_many.py test_oauth2_processes.py \
-  test_outage.py test_packaging.py test_pgbouncer.py test_postgres_outage.py test_regen.py test_set_up.py test_soak.py test_update_description.py test_worker_example.py \
-  worker/test_deaths.py worker/test_soak.py
+SLOW = commands sandbox/test_schemathesis.py sandbox/test_server.py \
+  $(addsuffix .py, $(addprefix test_, cli connections consent demo description_changes description_idioms description_refused \
+  description_revisions description_simplified docs fit fleet fleet_example fleet_processes network oauth2_many \
+  oauth2_processes oauth2_slow outage packaging pgbouncer postgres postgres_outage pytest_plugin regen set_up soak \
+  update_description webhook_service worker_example)) worker/test_deaths.py worker/test_soak.py
 quick: lint types
 	$(BIN)/python -m pytest --no-cov -q tests $(addprefix --ignore=tests/,$(SLOW))
 
