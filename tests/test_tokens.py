@@ -283,37 +283,28 @@ def test_a_save_to_memory_is_not_interrupted() -> None:
 # -- locks --
 
 
-def test_one_of_many_threads_and_tasks_holds_the_lock(store_of_threads: TokenStore) -> None:
-    inside = 0
+async def hold_alone(store: TokenStore, holders: list[str]) -> None:
+    async with store.lock(KEY):
+        holders.append(KEY)
+        assert holders == [KEY]
+        await asyncio.sleep(0.001)
+        holders.clear()
 
-    async def task() -> None:
-        nonlocal inside
-        async with store_of_threads.lock(KEY):
-            inside += 1
-            assert inside == 1
-            await asyncio.sleep(0.001)
-            inside -= 1
+
+def test_one_of_many_threads_and_tasks_holds_the_lock(store_of_threads: TokenStore) -> None:
+    holders: list[str] = []
 
     async def work(index: int) -> int:
-        await asyncio.gather(task(), task(), task())
+        await asyncio.gather(*(hold_alone(store_of_threads, holders) for _ in range(3)))
         return 1
 
     assert in_threads(work, 3) == [1, 1, 1]
 
 
 async def test_one_of_many_processes_holds_the_lock(open_store: Open) -> None:
-    inside = 0
-
-    async def hold(store: TokenStore) -> None:
-        nonlocal inside
-        async with store.lock(KEY):
-            inside += 1
-            assert inside == 1
-            await asyncio.sleep(0.001)
-            inside -= 1
-
     first, second = await open_store(), await open_store()
-    await asyncio.gather(*(hold(each) for each in (first, first, second, second)))
+    holders: list[str] = []
+    await asyncio.gather(*(hold_alone(each, holders) for each in (first, first, second, second)))
 
 
 async def test_locks_of_different_keys_are_different(store: TokenStore) -> None:

@@ -159,6 +159,7 @@ def test_login_whoami_logout(world: OAuthWorld) -> None:
     assert (told.code, "must consent again" in told.out) == (0, True)
     told = w.run("records", "list")
     assert (told.code, told.problem.endswith("consent again, with brex-accounting login.")) == (4, True)
+    assert "no refresh token is stored" in told.problem  # and not that the server refused one
 
 
 def test_every_command_finds_the_tokens(world: OAuthWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

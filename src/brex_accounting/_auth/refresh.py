@@ -171,10 +171,10 @@ class Refresher:
 
     def _check_askable(self, current: StoredToken) -> None:
         """Raise if the token endpoint need not be asked, because its answer is known."""
+        if current.token.refresh_token is None:  # after a logout, too
+            self._end(f"no refresh token is stored for this account at {self._endpoint.url.host}")
         if current.dead:
             self._end("the grant is dead (invalid_grant)")
-        if current.token.refresh_token is None:
-            self._end(f"no refresh token is stored for this account at {self._endpoint.url.host}")
         if self.clock.monotonic() < self._refused_until:
             self._fail(*self._refusal)
 
